@@ -1,0 +1,50 @@
+"""Imports go down the ladder only, and nothing below `engine` knows Accelerate or the options."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
+LADDER = [
+    {"version", "options", "registry", "results"},
+    {"kernels"},
+    {"losses", "models", "data", "metrics"},
+    {"engine"},
+    {"hub", "detection", "analysis"},
+    {"report", "experiments"},
+]
+LEVEL = {name: level for level, names in enumerate(LADDER) for name in names}
+FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
+
+
+def imported_modules(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text())
+    names = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            names.add(node.module)
+            if node.module == "sosr_timm":
+                names.update(f"sosr_timm.{alias.name}" for alias in node.names)
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_imports_go_down_the_ladder(path):
+    package = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    assert package in LEVEL, f"{package} has no place in the ladder"
+    for name in imported_modules(path):
+        parts = name.split(".")
+        if parts[0] == "accelerate":
+            assert LEVEL[package] >= LEVEL["engine"], f"{path}: imports accelerate below engine"
+        if parts[0] != "sosr_timm" or len(parts) == 1:
+            continue
+        other = parts[1]
+        if other == package:
+            continue
+        assert LEVEL[other] < LEVEL[package], f"{path}: {package} imports {other}, which is not below it"
+        if other == "options":
+            assert LEVEL[package] >= LEVEL["engine"], f"{path}: imports the options below engine"
