@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
 LADDER = [
-    {"version", "options", "registry", "results"},
+    {"version", "errors", "options", "registry", "results"},
     {"kernels"},
     {"losses", "models", "data", "metrics"},
     {"engine"},

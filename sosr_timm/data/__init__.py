@@ -1,0 +1,1 @@
+"""Which images, in which order, augmented how: plain values in, batches out."""

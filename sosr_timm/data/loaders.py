@@ -1,0 +1,150 @@
+"""Batches of tensors from images by index; whatever is random in them is a function of seed, epoch and position."""
+
+from __future__ import annotations
+
+import signal
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from sosr_timm.data.mixing import Mixing
+from sosr_timm.data.order import BatchKey, EvaluationOrder, TrainingSampler
+from sosr_timm.data.seeding import SAMPLE, seed_cpu
+from sosr_timm.data.source import ImageSource
+from sosr_timm.data.transforms import Transform, to_mode
+
+# What Pillow and the readers raise for a file that is not a whole image.
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+
+
+class Unreadable(NamedTuple):
+    """An image that could not be read.
+
+    Attributes:
+        index: position in the data set.
+        name: its path.
+        reason: what the reader said.
+    """
+
+    index: int
+    name: str
+    reason: str
+
+
+class Batch(NamedTuple):
+    """What a loader gives.
+
+    Attributes:
+        position: of the batch in its epoch.
+        images: (M, C, H, W) float32.
+        target: (M,) int64, or (M, K) float32 where the batch went through Mixup or CutMix.
+        unreadable: images that could not be read.
+    """
+
+    position: int
+    images: Tensor
+    target: Tensor
+    unreadable: tuple[Unreadable, ...]
+
+
+def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int]:
+    image, label = source.load(index)
+    return to_mode(image, mode), label
+
+
+class TrainingBatches(Dataset):
+    """Batch by key. An unreadable image is named, and its place taken by the next readable one of the batch.
+
+    Args:
+        source: the images.
+        transform: of one image; whatever random state it draws on is seeded for each image.
+        image_mode: PIL mode of the images.
+        seed: of the run.
+        rank: of the process: mixing is drawn for each process.
+        mixing: of the batch, or None.
+    """
+
+    def __init__(
+        self, source: ImageSource, transform: Transform, image_mode: str, seed: int, rank: int, mixing: Mixing | None
+    ):
+        self.source, self.transform, self.image_mode = source, transform, image_mode
+        self.seed, self.rank, self.mixing = seed, rank, mixing
+
+    def __getitem__(self, key: BatchKey) -> Batch:
+        samples: list[tuple[Tensor, int] | None] = []
+        unreadable = []
+        for index in key.indices:
+            try:
+                image, label = _load(self.source, index, self.image_mode)
+            except UNREADABLE as error:
+                unreadable.append(Unreadable(index, self.source.name(index), " ".join(str(error).split())))
+                samples.append(None)
+                continue
+            seed_cpu(self.seed, SAMPLE, key.epoch, index)
+            samples.append((self.transform(image), label))
+        images, target = self._stack(samples)
+        if self.mixing is not None and len(images):
+            images, target = self.mixing(images, target, self.seed, key.epoch, key.batch, self.rank)
+        return Batch(key.batch, images, target, tuple(unreadable))
+
+    @staticmethod
+    def _stack(samples: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+        readable = [position for position, sample in enumerate(samples) if sample is not None]
+        if not readable:
+            return torch.empty(0), torch.empty(0, dtype=torch.int64)
+        # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient.
+        chosen = [
+            min((other for other in readable if other >= position), default=readable[0])
+            for position in range(len(samples))
+        ]
+        images = torch.stack([samples[position][0] for position in chosen])
+        return images, torch.tensor([samples[position][1] for position in chosen], dtype=torch.int64)
+
+
+class EvaluationBatches(Dataset):
+    """Batch by number, without randomness; the first unreadable image is reported and leaves the batch empty."""
+
+    def __init__(self, source: ImageSource, transform: Transform, image_mode: str, order: EvaluationOrder):
+        self.source, self.transform, self.image_mode, self.order = source, transform, image_mode, order
+
+    def __getitem__(self, batch: int) -> Batch:
+        images, labels = [], []
+        for index in self.order.indices(batch):
+            try:
+                image, label = _load(self.source, index, self.image_mode)
+            except UNREADABLE as error:
+                bad = Unreadable(index, self.source.name(index), " ".join(str(error).split()))
+                return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))
+            images.append(self.transform(image))
+            labels.append(label)
+        return Batch(batch, torch.stack(images), torch.tensor(labels, dtype=torch.int64), ())
+
+
+def _start_worker(worker: int) -> None:
+    """Leave signals to the training process: a loader that dies first would look like a fault."""
+    for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
+
+
+def _loader(batches: Dataset, sampler, workers: int, pin_memory: bool) -> DataLoader:
+    return DataLoader(
+        batches,
+        batch_size=None,
+        sampler=sampler,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        worker_init_fn=_start_worker if workers else None,
+    )
+
+
+def training_loader(batches: TrainingBatches, sampler: TrainingSampler, workers: int, pin_memory: bool) -> DataLoader:
+    """One stream of `Batch` from the sampler's starting point to the end of training."""
+    return _loader(batches, sampler, workers, pin_memory)
+
+
+def evaluation_loader(batches: EvaluationBatches, workers: int, pin_memory: bool) -> DataLoader:
+    """This process's batches of the evaluation set."""
+    return _loader(batches, batches.order, workers, pin_memory)

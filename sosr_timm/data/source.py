@@ -1,0 +1,164 @@
+"""A data set as this package sees it: images by index with the name of each, so that a bad one can be named."""
+
+from __future__ import annotations
+
+import hashlib
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class SourceInfo:
+    """What a data set says of itself; None where it does not say.
+
+    Attributes:
+        num_classes: number of classes.
+        in_chans: channels of the images as stored.
+        image_size: pixels of a side, where all images are square and alike.
+        mean: of the pixels in [0, 1], a value per channel.
+        std: of the pixels in [0, 1], a value per channel.
+        class_names: in the order of the labels.
+    """
+
+    num_classes: int | None = None
+    in_chans: int | None = None
+    image_size: int | None = None
+    mean: tuple[float, ...] | None = None
+    std: tuple[float, ...] | None = None
+    class_names: tuple[str, ...] | None = None
+
+
+class ImageSource(ABC):
+    """Images and labels by index.
+
+    Attributes:
+        info: what is known of the whole set.
+    """
+
+    info: SourceInfo = SourceInfo()
+
+    @abstractmethod
+    def __len__(self) -> int:
+        """Number of images."""
+
+    @abstractmethod
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        """The image and its label.
+
+        Raises:
+            OSError: the image cannot be read.
+        """
+
+    def name(self, index: int) -> str:
+        """What to call the image in a message: its path where it has one."""
+        return f"image {index}"
+
+    def fingerprint(self) -> str:
+        """A hash that differs where two processes see different data: count and every name."""
+        digest = hashlib.sha256(str(len(self)).encode())
+        for index in range(len(self)):
+            digest.update(self.name(index).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+class ArraySource(ImageSource):
+    """A data set in memory.
+
+    Args:
+        images: (N, H, W) or (N, H, W, 3) uint8.
+        labels: (N,) integers.
+        info: of the whole set.
+        title: of the set, for messages.
+    """
+
+    def __init__(self, images: np.ndarray, labels: np.ndarray, info: SourceInfo, title: str):
+        self.images, self.labels, self.info, self.title = images, labels, info, title
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        return Image.fromarray(self.images[index]), int(self.labels[index])
+
+    def name(self, index: int) -> str:
+        return f"{self.title} image {index}"
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(np.ascontiguousarray(self.labels).tobytes())
+        digest.update(np.ascontiguousarray(self.images[:: max(1, len(self) // 256)]).tobytes())
+        return digest.hexdigest()
+
+
+class ReaderSource(ImageSource):
+    """timm's readers (folder, tar, Hugging Face datasets): files by index.
+
+    Args:
+        reader: of `timm.data.create_dataset(...)`.
+        info: of the whole set.
+        root: folder that names are shown below.
+    """
+
+    def __init__(self, reader: Any, info: SourceInfo, root: str):
+        self.reader, self.info, self.root = reader, info, root
+
+    def __len__(self) -> int:
+        return len(self.reader)
+
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        file, label = self.reader[index][:2]
+        image = Image.open(file)
+        image.load()
+        return image, int(label)
+
+    def name(self, index: int) -> str:
+        return str(self.reader.filename(index, absolute=True))
+
+
+class PairSource(ImageSource):
+    """Any map-style data set of (PIL image, label) pairs, such as torchvision's."""
+
+    def __init__(self, pairs: Any, info: SourceInfo, title: str):
+        self.pairs, self.info, self.title = pairs, info, title
+
+    def __len__(self) -> int:
+        return len(self.pairs)
+
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        image, label = self.pairs[index][:2]
+        return image, int(label)
+
+    def name(self, index: int) -> str:
+        samples = getattr(self.pairs, "samples", None)
+        return str(samples[index][0]) if samples else f"{self.title} image {index}"
+
+
+class Subset(ImageSource):
+    """Some images of another source.
+
+    Args:
+        source: the whole.
+        indices: which, in order.
+    """
+
+    def __init__(self, source: ImageSource, indices: np.ndarray):
+        self.source, self.indices, self.info = source, indices, source.info
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        return self.source.load(int(self.indices[index]))
+
+    def name(self, index: int) -> str:
+        return self.source.name(int(self.indices[index]))
+
+
+def spread(source: ImageSource, count: int | None) -> ImageSource:
+    """`count` samples of a source, spread over it evenly (folders are sorted by class, so the first ones would not do)."""
+    if count is None or count >= len(source):
+        return source
+    return Subset(source, np.linspace(0, len(source), count, endpoint=False).astype(np.int64))

@@ -1,0 +1,109 @@
+"""Image transforms of training and evaluation, built from timm's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from PIL import Image
+from torch import Tensor
+from torchvision import transforms
+
+Transform = Callable[[Image.Image], Tensor]
+
+
+@dataclass(frozen=True)
+class ImageFormat:
+    """What the network is fed.
+
+    Attributes:
+        channels: of the tensor.
+        height: in pixels.
+        width: in pixels.
+        mean: of the pixels in [0, 1], a value per channel.
+        std: of the pixels in [0, 1], a value per channel.
+        interpolation: of resizing ("bilinear", "bicubic", ...).
+        crop_pct: share of the shorter side that the evaluation crop keeps.
+        crop_mode: timm's name of the evaluation crop ("center", "squash", "border").
+        image_mode: PIL mode images are converted to.
+    """
+
+    channels: int
+    height: int
+    width: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+    crop_pct: float
+    crop_mode: str
+    image_mode: str
+
+    @property
+    def input_size(self) -> tuple[int, int, int]:
+        return (self.channels, self.height, self.width)
+
+
+def evaluation_transform(image_format: ImageFormat) -> Transform:
+    """PIL image -> (C, H, W) float32, normalised; timm's evaluation transform."""
+    from timm.data import create_transform
+
+    return create_transform(
+        image_format.input_size,
+        is_training=False,
+        interpolation=image_format.interpolation,
+        mean=image_format.mean,
+        std=image_format.std,
+        crop_pct=image_format.crop_pct,
+        crop_mode=image_format.crop_mode,
+    )
+
+
+def training_transform(image_format: ImageFormat, crop_padding: int | None, **augmentation: Any) -> Transform:
+    """PIL image -> (C, H, W) float32, augmented and normalised.
+
+    Args:
+        image_format: what the network is fed.
+        crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
+            a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
+        augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...).
+
+    Raises:
+        ValueError: an augmentation timm does not know.
+    """
+    from timm.data import create_transform
+
+    common = {"mean": image_format.mean, "std": image_format.std, "is_training": True}
+    if crop_padding is None:
+        return create_transform(image_format.input_size, **common, **augmentation)
+    size = (image_format.height, image_format.width)
+    augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
+    first, second, last = create_transform(image_format.input_size, separate=True, **common, **augmentation)
+    crop = [_FitTo(size, image_format.interpolation), transforms.RandomCrop(size, padding=crop_padding)]
+    # timm's first stage is the resized crop, then the flips; only the crop is replaced.
+    return transforms.Compose([*crop, *first.transforms[1:], *second.transforms, *last.transforms])
+
+
+class _FitTo:
+    """Resize an image that does not have the network's size; leave alone one that has."""
+
+    def __init__(self, size: tuple[int, int], interpolation: str):
+        self.size = size
+        self.resize = transforms.Resize(size, transforms.InterpolationMode(interpolation))
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        return image if image.size == self.size[::-1] else self.resize(image)
+
+
+def to_mode(image: Image.Image, mode: str) -> Image.Image:
+    """`image` in a PIL mode; a palette image with transparency goes through RGBA so that PIL does not guess."""
+    if image.mode == mode:
+        return image
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert(mode)
+
+
+def mode_of(channels: int) -> str:
+    """PIL mode with that many channels."""
+    return {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")

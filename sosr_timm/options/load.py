@@ -1,0 +1,147 @@
+"""Options from a YAML file and a command line: strict, the command line beats the file, a typo gets a suggestion."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from pathlib import Path
+from typing import Any, Generic, NoReturn, TypeVar
+
+import yaml
+
+from sosr_timm.errors import UserError
+from sosr_timm.options.fields import Option, options_of
+from sosr_timm.registry import close_names
+
+Groups = TypeVar("Groups")
+
+
+@dataclasses.dataclass
+class Loaded(Generic[Groups]):
+    """Options and where they came from.
+
+    Attributes:
+        options: the groups, with every value.
+        config: what the YAML file gave, by name.
+        command_line: what the command line gave, by name.
+    """
+
+    options: Groups
+    config: dict[str, Any]
+    command_line: dict[str, Any]
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UserError(message)
+
+
+def make_parser(groups: type, description: str) -> argparse.ArgumentParser:
+    """The command line of a dataclass of option groups."""
+    parser = _Parser(description=description, usage="%(prog)s [--config FILE] [options]", allow_abbrev=False)
+    sections: dict[str, Any] = {}
+    for option in options_of(groups).values():
+        section = sections.setdefault(option.group, parser.add_argument_group(option.group))
+        option.add_to(section)
+    return parser
+
+
+def read_command_line(groups: type, arguments: list[str], description: str = "") -> dict[str, Any]:
+    """What a command line gives, by option name.
+
+    Raises:
+        UserError: an unknown flag (with the nearest known one) or a value of the wrong type.
+    """
+    options = options_of(groups)
+    parsed, unknown = make_parser(groups, description).parse_known_args(arguments)
+    if unknown:
+        flags = [name for option in options.values() for name in (option.flag, *option.also)]
+        word = unknown[0].split("=")[0]
+        raise UserError(f"unknown option '{word}': {_nearest(word, flags)}")
+    values = vars(parsed)
+    for option in options.values():
+        bare = values.pop(f"{option.name}_positional", None)
+        if bare is not None:
+            values[option.name] = bare
+    return {name: options[name].check(value, "command line") for name, value in values.items()}
+
+
+def _nearest(word: str, names: list[str]) -> str:
+    """The close names, or where all of them can be read: a list of 150 flags helps nobody."""
+    text = close_names(word, names)
+    return text if text.startswith("did") else "--help lists them all"
+
+
+def read_config(groups: type, path: str | Path) -> dict[str, Any]:
+    """What a YAML file gives, by option name; hyphens and underscores are the same.
+
+    Raises:
+        UserError: no such file, no mapping in it, an unknown key (with the nearest known one) or a wrong type.
+    """
+    options = options_of(groups)
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file{_similar_file(Path(path))}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f", line {mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
+    if content is None:
+        return {}
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: holds a {type(content).__name__}, not 'option: value' lines")
+    return check_values(options, content, str(path))
+
+
+def check_values(options: dict[str, Option], content: dict, where: str) -> dict[str, Any]:
+    """`content` with every key known and every value of its kind.
+
+    Raises:
+        UserError: an unknown key (with the nearest known one), a key given twice, or a wrong type.
+    """
+    values: dict[str, Any] = {}
+    for key, value in content.items():
+        name = str(key).replace("-", "_")
+        if name not in options:
+            raise UserError(f"{where}: unknown option '{key}': {_nearest(name, list(options))}")
+        if name in values:
+            raise UserError(f"{where}: option '{name}' is given twice")
+        values[name] = options[name].check(value, where)
+    return values
+
+
+def _similar_file(path: Path) -> str:
+    if not path.parent.is_dir():
+        return f" (the folder {path.parent} does not exist)"
+    text = close_names(path.name, [other.name for other in path.parent.iterdir()])
+    return f": {text}" if text.startswith("did") else ""
+
+
+def build(groups: type[Groups], values: dict[str, Any]) -> Groups:
+    """The groups from values by name; what is not named has its default."""
+    known = options_of(groups)
+    result = groups()
+    for name, value in values.items():
+        setattr(getattr(result, known[name].group), name, value)
+    return result
+
+
+def flatten(options: Any) -> dict[str, Any]:
+    """Every value by name, as JSON and YAML can hold it (tuples become lists)."""
+    values = {name: getattr(getattr(options, option.group), name) for name, option in options_of(type(options)).items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+
+def load(groups: type[Groups], arguments: list[str], description: str = "") -> Loaded[Groups]:
+    """Defaults < the YAML file that --config names < the command line.
+
+    Raises:
+        UserError: see `read_command_line` and `read_config`.
+    """
+    command_line = read_command_line(groups, arguments, description)
+    path = command_line.get("config")
+    config = read_config(groups, path) if path else {}
+    return Loaded(build(groups, {**config, **command_line}), config, command_line)

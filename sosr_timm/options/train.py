@@ -1,0 +1,185 @@
+"""The options of train.py: typed groups, one field per flag, timm's names and defaults."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any
+
+from sosr_timm.options.fields import FREE, flag
+
+
+@dataclass
+class DataOptions:
+    data: str | None = flag(None, "folder of the data set", positional=True, scope=FREE)
+    data_dir: str | None = flag(None, "folder of the data set, as a flag", scope=FREE)
+    dataset: str = flag("", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: a folder")
+    train_split: str = flag("train", "split to train on")
+    val_split: str = flag("validation", "split to evaluate on")
+    train_num_samples: int | None = flag(None, "train on this many samples of the split, spread over it evenly")
+    val_num_samples: int | None = flag(None, "evaluate on this many samples of the split, spread over it evenly")
+    dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
+    class_map: str = flag("", "text file that maps class folder to index")
+    input_img_mode: str | None = flag(
+        None, "PIL mode of the images (RGB, L); by the number of channels where not given"
+    )
+    workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE)
+    pin_mem: bool = flag(False, "pin the loader's memory", scope=FREE)
+    max_bad_images: float = flag(
+        0.001, "stop when more than this share of the training images is unreadable", scope=FREE
+    )
+
+
+@dataclass
+class ModelOptions:
+    model: str = flag("resnet50", "name of a timm model, or hf-hub:ID, local-dir:PATH")
+    pretrained: bool = flag(False, "start from the model's published weights")
+    pretrained_path: str | None = flag(None, "load the pretrained weights from this file (.safetensors)")
+    initial_checkpoint: str = flag("", "start from these weights (.safetensors)")
+    num_classes: int | None = flag(None, "number of classes; by the data set where not given")
+    gp: str | None = flag(None, "global pooling (fast, avg, max, avgmax)")
+    img_size: int | None = flag(None, "image size in pixels; by the model where not given")
+    in_chans: int | None = flag(None, "image channels; by the data set, else the model, where not given")
+    input_size: tuple[int, int, int] | None = flag(None, "channels height width of the input")
+    crop_pct: float | None = flag(None, "share of the image's shorter side kept by the evaluation crop")
+    mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel")
+    std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
+    interpolation: str = flag("", "resize interpolation (bilinear, bicubic, nearest)")
+    model_kwargs: dict[str, Any] = flag({}, "other arguments of the model's constructor")
+    head_init_scale: float | None = flag(None, "multiply the classifier's initial weights by this")
+    head_init_bias: float | None = flag(None, "set the classifier's initial bias to this")
+    drop: float = flag(0.0, "dropout rate")
+    drop_path: float | None = flag(None, "drop path rate")
+    drop_block: float | None = flag(None, "drop block rate")
+    bn_momentum: float | None = flag(None, "momentum of batch norm")
+    bn_eps: float | None = flag(None, "epsilon of batch norm")
+    sync_bn: bool = flag(False, "synchronise batch norm over the processes")
+    dist_bn: str = flag(
+        "reduce", "batch norm statistics over processes after each epoch", choices=("broadcast", "reduce", "")
+    )
+    no_ddp_bb: bool = flag(False, "do not broadcast buffers over the processes at each step")
+    grad_checkpointing: bool = flag(False, "recompute activations in the backward pass to save memory")
+    channels_last: bool = flag(False, "channels-last memory layout")
+    torchcompile: str | None = flag(None, "compile the model with this backend", const="inductor")
+    torchcompile_mode: str | None = flag(None, "mode of torch.compile")
+    amp: bool = flag(False, "mixed precision")
+    amp_dtype: str = flag("float16", "type of mixed precision", choices=("float16", "bfloat16"))
+    model_ema: bool = flag(False, "keep an exponential moving average of the weights")
+    model_ema_force_cpu: bool = flag(False, "keep the average on the CPU; it is then not evaluated")
+    model_ema_decay: float = flag(0.9998, "decay of the average per update")
+    model_ema_warmup: bool = flag(False, "let the decay of the average rise from zero")
+
+
+@dataclass
+class OptimizerOptions:
+    opt: str = flag("sgd", "optimizer of timm ('sgd' has Nesterov momentum, 'momentum' has not)")
+    opt_eps: float | None = flag(None, "epsilon of the optimizer")
+    opt_betas: tuple[float, ...] | None = flag(None, "betas of the optimizer")
+    momentum: float = flag(0.9, "momentum")
+    weight_decay: float = flag(2e-5, "weight decay")
+    clip_grad: float | None = flag(None, "clip gradients at this")
+    clip_mode: str = flag("norm", "how gradients are clipped", choices=("norm", "value", "agc"))
+    layer_decay: float | None = flag(None, "layer-wise decay of the learning rate")
+    layer_decay_min_scale: float = flag(0.0, "lower bound of the layer-wise scale")
+    layer_decay_no_opt_scale: float | None = flag(None, "freeze layers whose scale lies below this")
+    opt_kwargs: dict[str, Any] = flag({}, "other arguments of the optimizer")
+    batch_size: int = flag(128, "samples per process and step", also=("-b",))
+    validation_batch_size: int | None = flag(
+        None, "samples per evaluation step; batch size where not given", also=("-vb",)
+    )
+    grad_accum_steps: int = flag(1, "batches whose gradients make one update")
+
+
+@dataclass
+class ScheduleOptions:
+    epochs: int = flag(300, "epochs to train")
+    stop_epoch: int | None = flag(None, "stop after this many epochs without changing the schedule", scope=FREE)
+    sched: str = flag("cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, none)")
+    sched_on_updates: bool = flag(False, "change the learning rate at every update instead of every epoch")
+    lr: float | None = flag(None, "learning rate; overrides lr-base")
+    lr_base: float = flag(0.1, "learning rate at lr-base-size samples per update")
+    lr_base_size: int = flag(256, "samples per update that lr-base is meant for")
+    lr_base_scale: str = flag(
+        "", "scale of lr-base with the batch; by the optimizer where empty", choices=("", "linear", "sqrt")
+    )
+    lr_noise: tuple[float, ...] | None = flag(None, "learning-rate noise on and off, as shares of the schedule")
+    lr_noise_pct: float = flag(0.67, "limit of learning-rate noise")
+    lr_noise_std: float = flag(1.0, "standard deviation of learning-rate noise")
+    lr_cycle_mul: float = flag(1.0, "length factor from cycle to cycle")
+    lr_cycle_decay: float = flag(0.5, "learning-rate factor from cycle to cycle")
+    lr_cycle_limit: int = flag(1, "number of cycles")
+    lr_k_decay: float = flag(1.0, "k of k-decay (cosine, poly)")
+    lr_decay_fn: str | None = flag(None, "shape of the decay phase (wsd, rsqrt)")
+    lr_stable_timescale: float | None = flag(None, "time scale of the stable phase in epochs (rsqrt)")
+    warmup_lr: float = flag(1e-5, "learning rate at the start of warm-up")
+    min_lr: float = flag(0.0, "lower bound of the learning rate")
+    decay_milestones: tuple[int, ...] = flag((90, 180, 270), "epochs at which the learning rate falls (multistep)")
+    decay_epochs: float = flag(90, "epochs between falls (step), length of the decay phase (wsd)")
+    warmup_epochs: int = flag(5, "epochs of warm-up")
+    warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
+    cooldown_epochs: int = flag(0, "epochs at the lowest learning rate after the schedule")
+    decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",))
+
+
+@dataclass
+class AugmentationOptions:
+    no_aug: bool = flag(False, "no augmentation")
+    crop_padding: int | None = flag(None, "random crop after padding by this many pixels (CIFAR style), no resizing")
+    train_crop_mode: str | None = flag(None, "crop of training images", choices=("rrc", "rkrc", "rkrr"))
+    scale: tuple[float, ...] = flag((0.08, 1.0), "area range of the random resized crop")
+    ratio: tuple[float, ...] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")
+    hflip: float = flag(0.5, "probability of a horizontal flip")
+    vflip: float = flag(0.0, "probability of a vertical flip")
+    color_jitter: float = flag(0.4, "colour jitter")
+    color_jitter_prob: float | None = flag(None, "probability of colour jitter")
+    grayscale_prob: float | None = flag(None, "probability of a grey image")
+    gaussian_blur_prob: float | None = flag(None, "probability of blur")
+    aa: str | None = flag(None, "AutoAugment policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5')")
+    reprob: float = flag(0.0, "probability of random erasing")
+    remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
+    recount: int = flag(1, "largest number of erased regions")
+    train_interpolation: str = flag("random", "resize interpolation in training")
+    mixup: float = flag(0.0, "alpha of Mixup")
+    cutmix: float = flag(0.0, "alpha of CutMix")
+    cutmix_minmax: tuple[float, ...] | None = flag(None, "range of CutMix box sides; overrides alpha")
+    mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed")
+    mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on")
+    mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
+    mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off")
+
+
+@dataclass
+class LossOptions:
+    loss: str = flag("ce", "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'")
+    smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
+
+
+@dataclass
+class RunOptions:
+    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=FREE)
+    seed: int = flag(42, "seed of weights, order of data, augmentation and dropout")
+    output: str = flag("output/train", "folder that holds run folders", scope=FREE)
+    experiment: str = flag("", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE)
+    resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=FREE)
+    eval_metric: str = flag(
+        "top1", "metric that names the best checkpoint", choices=("top1", "top5", "nll", "ece", "brier")
+    )
+    val_interval: int = flag(1, "epochs between evaluations")
+    log_interval: int = flag(50, "updates between lines of the log")
+    log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
+    project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)
+    checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)
+    num_processes: int | None = flag(None, "refuse to start unless this many processes run", scope=FREE)
+
+
+@dataclass
+class TrainOptions:
+    """Everything train.py can be told."""
+
+    data: DataOptions = dataclasses.field(default_factory=DataOptions)
+    model: ModelOptions = dataclasses.field(default_factory=ModelOptions)
+    optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
+    schedule: ScheduleOptions = dataclasses.field(default_factory=ScheduleOptions)
+    augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
+    loss: LossOptions = dataclasses.field(default_factory=LossOptions)
+    run: RunOptions = dataclasses.field(default_factory=RunOptions)
