@@ -1,0 +1,196 @@
+"""The record of a finished run and its JSON; tables are made from these files, never typed."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import math
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+FORMAT = 1
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "numpy", "safetensors")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a finished run was and what it reached.
+
+    Args:
+        recipe: the recipe's name, as `cifar100/cifar_resnet56`, or "" for a run by flags alone.
+        dataset: the data set's name.
+        model: the model's name in timm.
+        loss: the loss in its full form, as printed at the start.
+        seed: the run's seed.
+        epochs: epochs trained.
+        best: metrics of the best epoch by name; `epoch` says which. NaN and infinities become null in the file and NaN
+            when read back.
+        last: metrics of the last epoch by name.
+        options_digest: `digest` of the resolved options.
+        seconds: wall-clock time of the whole run, pauses between resumed parts not counted.
+        processes: how many processes trained.
+        command: the command line.
+        environment: `environment()` of the run.
+    """
+
+    recipe: str
+    dataset: str
+    model: str
+    loss: str
+    seed: int
+    epochs: int
+    best: dict[str, float]
+    last: dict[str, float]
+    options_digest: str
+    seconds: float
+    processes: int
+    command: str
+    environment: dict[str, Any]
+
+    def file_name(self) -> str:
+        """A name that says which run this is; a run of the same options and seed has the same one."""
+        words = (self.dataset, self.model, self.loss, f"seed{self.seed}", self.options_digest)
+        slugs = [re.sub(r"[^A-Za-z0-9.+=]+", "_", word).strip("_.")[:60] for word in words]
+        return "-".join(slug for slug in slugs if slug) + ".json"
+
+
+def digest(options: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits, the same for the same options (what JSON can hold; tuples count as lists) in any order."""
+    text = json.dumps(options, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write strict JSON so that a crash leaves the old file or the new one, never half of one; makes missing folders.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    path = Path(path)
+    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+    if os.name == "posix":  # where a folder can be synced, sync the rename itself
+        folder = os.open(path.parent, os.O_RDONLY)
+        os.fsync(folder)
+        os.close(folder)
+
+
+def save_result(result: RunResult, folder: str | os.PathLike) -> Path:
+    """Write a result under its own name into a folder and give the path."""
+    content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(result)}
+    for name in ("best", "last"):
+        content[name] = {key: value if math.isfinite(value) else None for key, value in content[name].items()}
+    path = Path(folder) / result.file_name()
+    write_json(path, content)
+    return path
+
+
+def load_result(path: str | os.PathLike) -> RunResult:
+    """Read a result back.
+
+    Raises:
+        ValueError: the file is no JSON, has another format, lacks a field, has one too many, or one of another type.
+    """
+    path = Path(path)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
+    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
+        raise ValueError(f"{path}: not a result of format {FORMAT}")
+    fields = {field.name: field.type for field in dataclasses.fields(RunResult)}
+    if content.keys() != fields.keys():
+        missing, unknown = sorted(fields.keys() - content.keys()), sorted(content.keys() - fields.keys())
+        raise ValueError(f"{path}: missing fields {missing}, unknown fields {unknown}")
+    for name, kind in fields.items():
+        content[name] = _checked(content[name], kind, f"{path}: {name}")
+    return RunResult(**content)
+
+
+def load_results(folder: str | os.PathLike) -> list[RunResult]:
+    """All results of a folder, by file name; an unreadable one is an error."""
+    return [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
+
+
+def environment() -> dict[str, Any]:
+    """Hardware and versions, for results, checkpoints and benchmarks; everything JSON can hold.
+
+    Returns:
+        `cpu` (model), `cores` (usable by this process), `gpus` (names), `threads` (torch's), `cuda`, `platform`,
+        `python`, `sosr_timm`, the version of each of `PACKAGES` (None where not installed) and `commit` (of this
+        package's checkout, `-dirty` where changed, None without one).
+    """
+    import torch
+
+    import sosr_timm
+
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return {
+        "cpu": _cpu_model(),
+        "cores": usable,
+        "threads": torch.get_num_threads(),
+        "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
+        "cuda": torch.version.cuda if torch.cuda.is_available() else None,
+        "platform": platform.platform(),
+        "python": platform.python_version(),
+        "sosr_timm": sosr_timm.__version__,
+        **{package: _version(package) for package in PACKAGES},
+        "commit": _commit(),
+    }
+
+
+def _checked(value: Any, kind: str, where: str) -> Any:
+    """`value` as the field's type, given as the text of the annotation; null in a metric is NaN."""
+    if kind == "dict[str, float]" and isinstance(value, dict):
+        return {key: math.nan if number is None else _checked(number, "float", where) for key, number in value.items()}
+    accepted = {"str": str, "int": int, "float": (int, float)}.get(kind, dict)
+    if not isinstance(value, accepted) or isinstance(value, bool):
+        raise ValueError(f"{where}: expected {kind}, not {value!r}")
+    return value
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_model() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        text = ""
+    found = re.search(r"^model name\s*:\s*(.+)$", text, flags=re.MULTILINE)
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _commit() -> str | None:
+    """The commit of the checkout this file is tracked in; a package installed inside some other checkout has none."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(Path(__file__).parent), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=30).stdout.strip()
+
+    try:
+        git("ls-files", "--error-unmatch", Path(__file__).name)
+        return git("describe", "--always", "--dirty", "--abbrev=40", "--exclude=*")
+    except (OSError, subprocess.SubprocessError):
+        return None

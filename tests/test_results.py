@@ -1,0 +1,131 @@
+"""Results survive the way to disk and back exactly, and anything else in the file is an error."""
+
+import dataclasses
+import json
+import math
+import os
+
+import pytest
+
+from sosr_timm.results import RunResult, digest, environment, load_result, load_results, save_result, write_json
+
+
+def result(**changes) -> RunResult:
+    values = {
+        "recipe": "cifar100/cifar_resnet56",
+        "dataset": "cifar100",
+        "model": "cifar_resnet56",
+        "loss": "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)",
+        "seed": 3,
+        "epochs": 300,
+        "best": {"epoch": 231, "top1": 74.7, "loss": 0.1 + 0.2},
+        "last": {"epoch": 299, "top1": 74.5, "loss": 1e-17},
+        "options_digest": digest({"lr": 0.1}),
+        "seconds": 3600.25,
+        "processes": 2,
+        "command": "train.py --loss sosr",
+        "environment": {"cpu": "some", "gpus": ["one", "two"], "commit": None},
+    }
+    return RunResult(**{**values, **changes})
+
+
+def test_round_trip(tmp_path):
+    path = save_result(result(), tmp_path / "new" / "results")
+    assert load_result(path) == result()
+    assert load_results(path.parent) == [result()]
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name], "a temporary file was left"
+
+
+def test_not_finite_metrics_become_null_and_nan(tmp_path):
+    path = save_result(result(last={"top1": math.nan, "loss": math.inf}), tmp_path)
+    assert json.loads(path.read_text())["last"] == {"top1": None, "loss": None}
+    assert all(math.isnan(value) for value in load_result(path).last.values())
+
+
+def test_file_name_tells_runs_apart_and_suits_any_file_system():
+    names = [result(), result(seed=4), result(loss="ce"), result(model="cifar_resnet110"), result(options_digest="x")]
+    names = [run.file_name() for run in names]
+    assert len(set(names)) == len(names)
+    long = result(dataset="d" * 500, model="m/" * 500, loss="ce+" * 500).file_name()
+    assert len(long) < 240
+    assert not set('/\\:*?"<>| ()') & set("".join([*names, long]))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": 2}, "format"),
+        ({"seed": None}, "seed"),
+        ({"seed": 1.5}, "seed"),
+        ({"seed": True}, "seed"),
+        ({"loss": 3}, "loss"),
+        ({"best": [1]}, "best"),
+        ({"best": {"top1": "high"}}, "best"),
+        ({"seconds": "long"}, "seconds"),
+        ({"extra": 1}, r"unknown fields \['extra'\]"),
+    ],
+)
+def test_a_wrong_file_is_refused_by_name_and_field(tmp_path, change, message):
+    path = save_result(result(), tmp_path)
+    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    with pytest.raises(ValueError, match=message) as caught:
+        load_result(path)
+    assert path.name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RunResult)])
+def test_a_missing_field_is_refused(tmp_path, name):
+    path = save_result(result(), tmp_path)
+    content = json.loads(path.read_text())
+    del content[name]
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match=name):
+        load_result(path)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3"])
+def test_other_files_are_refused(tmp_path, text):
+    path = tmp_path / "other.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=r"other\.json"):
+        load_result(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
+    path = tmp_path / "state.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="JSON"):
+        write_json(path, {"a": math.nan})
+
+    def crash(descriptor):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", crash)
+    with pytest.raises(OSError, match="disk full"):
+        write_json(path, {"a": 2})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_digest():
+    assert digest({"a": 1, "b": (1, 2)}) == digest({"b": [1, 2], "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert len(digest({})) == 16
+    with pytest.raises(TypeError):
+        digest({"a": object()})
+
+
+def test_environment_is_json_and_names_the_versions():
+    import timm
+
+    found = environment()
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
+    assert found["timm"] == timm.__version__
+    assert found["cores"] >= 1
+    assert found["cpu"]
+    assert found["commit"] is None or len(found["commit"].removesuffix("-dirty")) == 40
+
+
+def test_environment_works_without_git(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert environment()["commit"] is None
