@@ -1,5 +1,8 @@
 """Output regularisers for image classifiers: SOSR, OLS, MaxSup, confidence penalty, as timm losses."""
 
+from sosr_timm.losses import create_loss, register_with_timm
 from sosr_timm.version import __version__
 
-__all__ = ["__version__"]
+__all__ = ["__version__", "create_loss"]
+
+register_with_timm()

@@ -1,0 +1,126 @@
+"""What every term of a loss shares: registries, base classes, the number format inside, state that survives a cast."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sosr_timm.losses.targets import Labels
+from sosr_timm.registry import Registry
+
+BASES: Registry = Registry("base loss")
+PENALTIES: Registry = Registry("penalty")
+
+
+def working_precision(values: Tensor) -> Tensor:
+    """Half precisions become float32, because bfloat16 cannot tell 0.99 from 1; float32 and float64 stay."""
+    return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
+
+
+def check_number(
+    name: str, value: float, low: float = -math.inf, high: float = math.inf, above: bool = False, below: bool = False
+) -> float:
+    """A hyper-parameter as a float, or a reason why it cannot be one.
+
+    Args:
+        name: what it is called, for the message.
+        value: an int or a float; a bool is not a number here.
+        low: smallest value allowed.
+        high: largest value allowed.
+        above: `low` itself is not allowed.
+        below: `high` itself is not allowed.
+
+    Raises:
+        ValueError: no number, not finite, or outside the interval.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"{name} must be a number, got {type(value).__name__}")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be finite")
+    if number < low or number > high or (above and number == low) or (below and number == high):
+        if math.isinf(high):
+            raise ValueError(f"{name} must be {'more than' if above else 'at least'} {low:g}, got {number:g}")
+        interval = f"{'(' if above else '['}{low:g}, {high:g}{')' if below else ']'}"
+        raise ValueError(f"{name} must be in {interval}, got {number:g}")
+    return number
+
+
+class Term(nn.Module):
+    """One term of a loss: called with logits and labels, gives its weighted scalar and what else is worth logging.
+
+    The positional parameters of a term's constructor are its keywords in the grammar of `--loss`; keyword-only ones
+    are what the surroundings know (`num_classes`, `multi_label`, `soft_targets`).
+    """
+
+    def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+        """The term on a batch.
+
+        Args:
+            logits: (M, K) float32 or float64.
+            labels: what the target says, see `read_target`.
+
+        Returns:
+            the scalar that is added to the loss, and detached scalars to log beside it.
+        """
+        raise NotImplementedError
+
+    def set_progress(self, progress: float) -> None:
+        """Training is `progress` of the way through, 0 in the first epoch and 1 in the last."""
+
+    def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
+        """An epoch of training is over."""
+
+    def _apply(self, fn, recurse=True):
+        # .half() and .to(dtype) must not cut float64 sums and counts down. So torch sees the term without its state,
+        # a probe tells where the state goes, and only the device is followed. MPS knows no float64.
+        state = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
+        self._buffers.update(dict.fromkeys(state))
+        try:
+            super()._apply(fn, recurse)
+        finally:
+            self._buffers.update(state)
+        for name, buffer in state.items():
+            device = fn(torch.zeros((), device=buffer.device)).device
+            dtype = state_dtype(device)
+            if buffer.is_meta and device.type != "meta":
+                self._buffers[name] = torch.empty_like(buffer, device=device, dtype=dtype)
+            else:
+                self._buffers[name] = buffer.to("cpu", dtype).to(device) if dtype != buffer.dtype else buffer.to(device)
+        return self
+
+
+class Base(Term):
+    """The term a loss starts with. A loss has one."""
+
+
+class Penalty(Term):
+    """A term that is added to a base: a weight times the mean over the batch of one figure per sample.
+
+    Attributes:
+        weight: factor of the mean, at least 0; a scalar tensor where it changes in training.
+    """
+
+    weight: float | Tensor
+
+    def per_sample(self, logits: Tensor, labels: Labels) -> Tensor:
+        """(M,), what each sample is fined before the weight."""
+        raise NotImplementedError
+
+    def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+        return self.weighted_mean(self.per_sample(logits, labels)), {}
+
+    def weighted_mean(self, values: Tensor) -> Tensor:
+        """weight * mean, in the format of the values even where the weight is a float64 tensor."""
+        return (self.weight * values.mean()).to(values.dtype)
+
+
+def state_dtype(device: torch.device) -> torch.dtype:
+    """The format of sums and counts: float64, but float32 on MPS, which has nothing wider."""
+    return torch.float32 if device.type == "mps" else torch.float64

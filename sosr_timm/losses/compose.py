@@ -1,0 +1,172 @@
+"""A loss from its name: one base and its penalties, called like any criterion."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from sosr_timm.losses.base import Base, Penalty, check_number, working_precision
+from sosr_timm.losses.keywords import context_of
+from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
+from sosr_timm.losses.targets import Labels, check_logits, read_target
+
+
+def create_loss(
+    spec: str | LossSpec,
+    smoothing: float = 0.0,
+    num_classes: int | None = None,
+    *,
+    multi_label: bool = False,
+    soft_targets: bool = False,
+) -> ComposedLoss:
+    """A loss by name, for any script: `loss = create_loss("sosr"); loss(logits, target).backward()`.
+
+    Args:
+        spec: `base + penalty + penalty`, see `parse_loss`.
+        smoothing: label smoothing in [0, 1). Class indices are smoothed by the base; dense targets were smoothed by
+            whoever mixed them, and it is only used to tell their labels apart.
+        num_classes: K, checked against the logits; None takes whatever comes.
+        multi_label: targets are independent binary labels, (M, K) floats. For timm's own losses without penalties.
+        soft_targets: only dense targets will come, so a base that cannot take them says so now.
+
+    Returns:
+        a module; see `ComposedLoss`.
+
+    Raises:
+        ValueError: a faulty spec or hyper-parameter, two different values for the smoothing, or a combination that no
+            paper defines.
+    """
+    spec = spec if isinstance(spec, LossSpec) else parse_loss(spec)
+    smoothing = check_number("smoothing", smoothing, 0.0, 1.0, below=True)
+    if num_classes is not None and (type(num_classes) is not int or num_classes < 1):
+        raise ValueError(f"num_classes must be an integer of at least 1 or None, got {num_classes!r}")
+    spec, smoothing = settle_smoothing(spec, smoothing)
+    check_combination(spec, smoothing, multi_label)
+    context = {"num_classes": num_classes, "multi_label": multi_label, "soft_targets": soft_targets}
+    base = build_term(spec.base, context)
+    penalties = {term.name: build_term(term, context) for term in spec.penalties}
+    return ComposedLoss(spec, base, penalties, smoothing, num_classes, multi_label)
+
+
+def settle_smoothing(spec: LossSpec, smoothing: float) -> tuple[LossSpec, float]:
+    """Make the `smoothing` argument and the base's keyword agree; an argument of 0 gives way to the keyword."""
+    stated = spec.base.keywords.get("smoothing")
+    if stated is None:
+        return spec, smoothing
+    if "smoothing" in spec.base.given:
+        if smoothing and stated != smoothing:
+            raise ValueError(
+                f"smoothing is {smoothing:g} as an argument and {stated:g} in {spec.base.name}(smoothing=...)"
+            )
+        return spec, stated
+    return LossSpec(spec.base.having(smoothing=smoothing), spec.penalties), smoothing
+
+
+def build_term(term: TermSpec, context: dict[str, object]) -> Base | Penalty:
+    """Construct a term with its keywords and with what it wants to know of `context`.
+
+    Raises:
+        ValueError: a hyper-parameter out of range; the message begins with the term's name.
+    """
+    builder = builder_of(term.name)
+    wanted = {name: context[name] for name in context_of(builder)}
+    try:
+        return builder(**term.keywords, **wanted)
+    except ValueError as error:
+        raise ValueError(f"{term.name}: {error}") from error
+
+
+class ComposedLoss(nn.Module):
+    """A base and its penalties, added up.
+
+    Attributes:
+        full_form: the loss with every default written out; `create_loss(full_form)` makes the same.
+        parts: after a call, detached scalars: what each term added to the loss, under its name, and what terms report
+            beside it (`selected`, the share of rows that SOSR levels). They are the last call's, nothing is summed up.
+    """
+
+    def __init__(
+        self,
+        spec: LossSpec,
+        base: Base,
+        penalties: dict[str, Penalty],
+        smoothing: float = 0.0,
+        num_classes: int | None = None,
+        multi_label: bool = False,
+    ):
+        super().__init__()
+        self.spec = spec
+        self.full_form = str(spec)
+        self.smoothing = smoothing
+        self.num_classes = num_classes
+        self.multi_label = multi_label
+        self.base = base
+        self.penalties = nn.ModuleDict(penalties)
+        self.parts: dict[str, Tensor] = {}
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        """The loss of a batch, computed in float32 for half-precision logits, autocast or not.
+
+        Args:
+            logits: (M, K) floating point.
+            target: (M,) integers, or (M, K) floats as timm's Mixup and CutMix make them.
+
+        Returns:
+            scalar, float32 or float64.
+
+        Raises:
+            ValueError: shapes or dtypes that do not fit, see `read_target`.
+        """
+        labels = self.read_labels(logits, target)
+        logits = working_precision(logits)
+        with without_autocast(logits.device.type):
+            value, logged = self.base(logits, labels)
+            parts = {self.spec.base.name: value.detach()} | logged
+            for name, penalty in self.penalties.items():
+                share, logged = penalty(logits, labels)
+                parts |= {name: share.detach()} | logged
+                value = value + share
+        self.parts = parts
+        return value
+
+    def read_labels(self, logits: Tensor, target: Tensor) -> Labels:
+        check_logits(logits)
+        if self.num_classes is not None and logits.shape[1] != self.num_classes:
+            raise ValueError(f"logits have {logits.shape[1]} classes, the loss was made for {self.num_classes}")
+        labels = read_target(logits, target, 0.0 if self.multi_label else self.smoothing)
+        if self.multi_label and labels.dense is None:
+            raise ValueError("multi-label targets must be floats of shape (M, K)")
+        return labels
+
+    def set_progress(self, progress: float) -> None:
+        """Tell schedules how far training is: epoch / (epochs - 1), 0 in the first epoch and 1 in the last.
+
+        Raises:
+            ValueError: outside [0, 1].
+        """
+        progress = check_number("progress", progress, 0.0, 1.0)
+        for term in (self.base, *self.penalties.values()):
+            term.set_progress(progress)
+
+    def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
+        """Tell stateful terms that an epoch of training is over; all processes must call it.
+
+        Args:
+            sum_over_ranks: adds a tensor up over the processes and returns the sum; None with one process.
+        """
+        with torch.no_grad():
+            for term in (self.base, *self.penalties.values()):
+                term.end_epoch(sum_over_ranks)
+
+    def extra_repr(self) -> str:
+        return self.full_form
+
+
+def without_autocast(device_type: str) -> contextlib.AbstractContextManager:
+    """Autocast off, where the device has it: it would multiply matrices in bfloat16."""
+    if torch.amp.is_autocast_available(device_type):
+        return torch.autocast(device_type, enabled=False)
+    return contextlib.nullcontext()

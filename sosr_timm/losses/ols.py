@@ -1,0 +1,134 @@
+"""Online label smoothing (OLS): the mean prediction of a class in one epoch is its soft label in the next.
+
+Source: Zhang et al. 2021, "Delving Deep into Label Smoothing", arXiv 2011.12562.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sosr_timm.losses.base import BASES, Base, check_number, state_dtype
+from sosr_timm.losses.cross_entropy import cross_entropy
+from sosr_timm.losses.targets import Labels
+from sosr_timm.registry import close_names
+
+SMOOTHING_OF_INIT = 0.1  # label smoothing of the first epoch's soft labels with init="smoothing"
+
+
+def soft_label_cross_entropy(log_probabilities: Tensor, labels: Labels, soft_labels: Tensor) -> Tensor:
+    """Cross entropy of each sample with the soft label of its class, -sum_k S[y, k] log p_k.
+
+    Args:
+        log_probabilities: (M, K), log p in nats.
+        labels: the labels; a mixed sample takes the soft labels of its classes, mixed by its weights.
+        soft_labels: S, (K, K), row y is the soft label of class y.
+
+    Returns:
+        (M,) in nats.
+    """
+    if labels.index is not None:
+        soft = soft_labels[labels.index].to(log_probabilities.dtype)
+    else:
+        soft = labels.weights.to(log_probabilities.dtype) @ soft_labels.to(log_probabilities.dtype)
+    return -(soft * log_probabilities).sum(dim=1)
+
+
+def first_soft_labels(init: str, num_classes: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """(K, K), the soft labels of the first epoch: all 1/K, all 0, or labels smoothed by 0.1 over all K classes."""
+    uniform = torch.full((num_classes, num_classes), 1.0 / num_classes, dtype=dtype, device=device)
+    if init == "uniform":
+        return uniform
+    if init == "zeros":
+        return torch.zeros_like(uniform)
+    identity = torch.eye(num_classes, dtype=dtype, device=device)
+    return (1.0 - SMOOTHING_OF_INIT) * identity + SMOOTHING_OF_INIT * uniform
+
+
+@BASES.register("ols")
+class OnlineLabelSmoothing(Base):
+    """alpha * CE(labels) + (1 - alpha) * CE(soft labels of the previous epoch).
+
+    While training, the probabilities of correctly classified samples with one label are summed up for each class;
+    `end_epoch` makes their means the new soft labels, and a class without a correct sample gets the uniform one.
+    The state is three float64 tensors: 16 K^2 + 8 K bytes, 16 MB for 1,000 classes.
+
+    Args:
+        alpha: weight of the hard part, in [0, 1].
+        init: soft labels of the first epoch: "uniform", "zeros" (as in the authors' CIFAR code) or "smoothing".
+        num_classes: K; None takes it from the first batch.
+
+    Raises:
+        ValueError: alpha out of range, an unknown init, or logits with another number of classes.
+    """
+
+    INITS = ("uniform", "zeros", "smoothing")
+    STATE = ("soft_labels", "probability_sum", "correct_count")
+
+    def __init__(self, alpha: float = 0.5, init: str = "uniform", *, num_classes: int | None = None):
+        super().__init__()
+        self.alpha = check_number("alpha", alpha, 0.0, 1.0)
+        if init not in self.INITS:
+            raise ValueError(f"unknown init {init!r}: {close_names(str(init), self.INITS)}")
+        self.init = init
+        for name in self.STATE:
+            self.register_buffer(name, None)
+        if num_classes is not None:
+            self._allocate(num_classes, torch.get_default_device())
+
+    def _allocate(self, num_classes: int, device: torch.device) -> None:
+        dtype = state_dtype(device)
+        self.soft_labels = first_soft_labels(self.init, num_classes, dtype, device)
+        self.probability_sum = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
+        self.correct_count = torch.zeros(num_classes, dtype=dtype, device=device)
+
+    def _move(self, device: torch.device) -> None:
+        # A loss is easily forgotten when the model is moved, and a state loaded before the first batch is on the CPU.
+        for name in self.STATE:
+            setattr(self, name, getattr(self, name).to(device, state_dtype(device)))
+
+    def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+        if self.soft_labels is None:
+            self._allocate(logits.shape[1], logits.device)
+        if self.soft_labels.shape[0] != logits.shape[1]:
+            raise ValueError(f"ols has soft labels of {self.soft_labels.shape[0]} classes, logits {logits.shape[1]}")
+        if self.soft_labels.device != logits.device:
+            self._move(logits.device)
+        log_p = logits.log_softmax(dim=1)
+        if self.training:
+            self._accumulate(log_p.detach(), labels)
+        hard = cross_entropy(log_p, labels)
+        soft = soft_label_cross_entropy(log_p, labels, self.soft_labels)
+        return (self.alpha * hard + (1.0 - self.alpha) * soft).mean(), {}
+
+    def _accumulate(self, log_p: Tensor, labels: Labels) -> None:
+        if labels.index is not None:
+            index = labels.index
+            counted = log_p.argmax(dim=1) == index
+        else:
+            index = labels.weights.argmax(dim=1)
+            counted = (log_p.argmax(dim=1) == index) & (labels.mask().sum(dim=1) == 1)
+        counted = counted.to(self.correct_count.dtype)
+        self.probability_sum.index_add_(0, index, log_p.exp().to(counted.dtype) * counted.unsqueeze(1))
+        self.correct_count.index_add_(0, index, counted)
+
+    def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
+        if self.soft_labels is None:
+            return
+        total, count = self.probability_sum, self.correct_count
+        if sum_over_ranks is not None:
+            total, count = sum_over_ranks(total), sum_over_ranks(count)
+        uniform = 1.0 / len(count)
+        seen = count.unsqueeze(1) > 0
+        self.soft_labels.copy_(torch.where(seen, total / count.clamp(min=1.0).unsqueeze(1), uniform))
+        self.probability_sum.zero_()
+        self.correct_count.zero_()
+
+    def _load_from_state_dict(self, state_dict, prefix, *args, **kwargs):
+        # A stored state arrives before the first batch has told the number of classes: make room for it.
+        stored = state_dict.get(prefix + "soft_labels")
+        if stored is not None and self.soft_labels is None:
+            self._allocate(stored.shape[0], stored.device)
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)
