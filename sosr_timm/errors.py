@@ -2,4 +2,13 @@
 
 
 class UserError(Exception):
-    """Something that whoever started the program can mend: what is wrong, where, and the nearest valid thing."""
+    """Something that whoever started the program can mend: what is wrong, where, and the nearest valid thing.
+
+    Args:
+        message: one line.
+        on_one_rank: only this process knows of it, so it must be the one to print it.
+    """
+
+    def __init__(self, message: str, on_one_rank: bool = False):
+        super().__init__(message)
+        self.on_one_rank = on_one_rank

@@ -95,13 +95,12 @@ class TrainingBatches(Dataset):
         readable = [position for position, sample in enumerate(samples) if sample is not None]
         if not readable:
             return torch.empty(0), torch.empty(0, dtype=torch.int64)
-        # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient.
-        chosen = [
-            min((other for other in readable if other >= position), default=readable[0])
-            for position in range(len(samples))
-        ]
-        images = torch.stack([samples[position][0] for position in chosen])
-        return images, torch.tensor([samples[position][1] for position in chosen], dtype=torch.int64)
+        if len(readable) < len(samples):
+            # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient.
+            following = readable + readable[:1]
+            samples = [samples[next((r for r in following if r >= p), following[-1])] for p in range(len(samples))]
+        images = torch.stack([image for image, _ in samples])
+        return images, torch.tensor([label for _, label in samples], dtype=torch.int64)
 
 
 class EvaluationBatches(Dataset):

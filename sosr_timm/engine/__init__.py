@@ -1,0 +1,1 @@
+"""What trains and evaluates: read loop.py first."""

@@ -161,14 +161,24 @@ class RunOptions:
     output: str = flag("output/train", "folder that holds run folders", scope=FREE)
     experiment: str = flag("", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE)
     resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=FREE)
+    checkpoint_every: str = flag("", "checkpoint within epochs too: updates ('500') or seconds ('600s')", scope=FREE)
+    exit_code_on_signal: int = flag(
+        0, "exit code after a signal ended the run early, for a scheduler's requeue", scope=FREE
+    )
+    on_nonfinite: str = flag(
+        "stop",
+        "what a loss or gradient that is not finite does: end the run, or leave that update out",
+        choices=("stop", "skip"),
+    )
     eval_metric: str = flag(
-        "top1", "metric that names the best checkpoint", choices=("top1", "top5", "nll", "ece", "brier")
+        "top1", "metric that names the best checkpoint", choices=("top1", "top5", "loss", "ece", "brier")
     )
     val_interval: int = flag(1, "epochs between evaluations")
     log_interval: int = flag(50, "updates between lines of the log")
     log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)
     checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)
+    save_epochs: tuple[int, ...] = flag((), "keep the checkpoints after these epochs", scope=FREE)
     num_processes: int | None = flag(None, "refuse to start unless this many processes run", scope=FREE)
 
 

@@ -1,0 +1,70 @@
+"""Evaluation, exact for any number of processes: the same batches, the same sums, added up in the same order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sosr_timm.data.loaders import Batch
+from sosr_timm.data.order import EvaluationOrder
+from sosr_timm.engine.launch import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.metrics.table import MetricTable
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module,
+    loader: DataLoader,
+    order: EvaluationOrder,
+    processes: Processes,
+    *,
+    channels_last: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    each_batch: Callable[[int], None] = lambda batch: None,
+) -> MetricTable | None:
+    """One pass over an evaluation set.
+
+    Args:
+        model: (M, C, H, W) -> (M, K) logits; put into evaluation mode.
+        loader: of this process's batches.
+        order: that the loader follows.
+        processes: that share the pass.
+        channels_last: memory layout of the images.
+        stop: asked before each batch, equally often by every process; True ends the pass.
+        each_batch: called after each batch with its number.
+
+    Returns:
+        the metrics of the whole set, the same on every process; None where the pass was stopped.
+
+    Raises:
+        UserError: an image that cannot be read: a figure without it would be another figure.
+    """
+    model.eval()
+    table = MetricTable(order.num_batches, device=processes.device)
+    batches = iter(loader)
+    for turn in range(-(-order.num_batches // order.world_size)):
+        if stop():
+            return None
+        if turn >= len(order):
+            continue
+        batch: Batch = next(batches)
+        if batch.unreadable:
+            bad = batch.unreadable[0]
+            raise UserError(f"{bad.name} cannot be read ({bad.reason}); mend or replace it", on_one_rank=True)
+        images = to_device(batch.images, processes.device, channels_last)
+        with processes.accelerator.autocast():
+            logits = model(images)
+        table.update(batch.position, logits, batch.target.to(processes.device, non_blocking=True))
+        each_batch(batch.position)
+    table.reduce(processes.sum)
+    return table
+
+
+def to_device(images: torch.Tensor, device: torch.device, channels_last: bool) -> torch.Tensor:
+    """Images where the model is, in its memory layout, without waiting for the copy."""
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return images.to(device, non_blocking=True, memory_format=layout)

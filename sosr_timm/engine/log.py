@@ -1,0 +1,153 @@
+"""What a run says while it runs: a bar on a terminal, plain lines elsewhere, trackers where asked for."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from accelerate import Accelerator
+from accelerate.tracking import filter_trackers
+from tqdm import tqdm
+
+from sosr_timm.engine.folder import RunFolder
+from sosr_timm.errors import UserError
+from sosr_timm.registry import close_names
+
+TRACKERS = ("tensorboard", "wandb", "trackio")
+logger = logging.getLogger("sosr_timm")
+
+
+def show_log(is_main: bool) -> None:
+    """Let the package's messages be seen, once, by the main process."""
+    logger.setLevel(logging.INFO if is_main else logging.ERROR)
+    if not logger.handlers:
+        handler = logging.StreamHandler(sys.stdout)
+        handler.setFormatter(logging.Formatter("%(message)s"))
+        logger.addHandler(handler)
+        logger.propagate = False
+
+
+def check_trackers(names: tuple[str, ...]) -> None:
+    """Raise where a tracker is unknown or not installed.
+
+    Raises:
+        UserError: with what to do.
+    """
+    for name in names:
+        if name not in TRACKERS:
+            raise UserError(f"--log-with {name}: {close_names(name, TRACKERS)}")
+        if importlib.util.find_spec(name) is None:
+            raise UserError(f"--log-with {name}: not installed; pip install {name}, or 'sosr-timm[tracking]'")
+
+
+def start_trackers(
+    accelerator: Accelerator,
+    names: tuple[str, ...],
+    folder: RunFolder,
+    project: str,
+    options: dict[str, Any],
+    step: int,
+) -> None:
+    """Open the trackers of a run; one that goes on continues the same record.
+
+    Args:
+        accelerator: that logs.
+        names: of the trackers.
+        folder: of the run; its name is the run's identity with the trackers.
+        project: name of the project with the trackers.
+        options: to store with the run.
+        step: updates done, behind which older entries of a stopped run are hidden.
+    """
+    if not names:
+        return
+    check_trackers(names)
+    accelerator.project_configuration.set_directories(str(folder.path))
+    accelerator.log_with = filter_trackers(list(names), str(folder.path))
+    identity = folder.path.name
+    resume = {
+        "tensorboard": {"purge_step": step + 1} if step else {},
+        "wandb": {"name": identity, "id": identity, "resume": "allow", "dir": str(folder.path)},
+        "trackio": {"name": identity, "resume": "allow"},
+    }
+    simple = {
+        name: value if isinstance(value, (int, float, str, bool)) else str(value) for name, value in options.items()
+    }
+    accelerator.init_trackers(project, config=simple, init_kwargs={name: resume[name] for name in names})
+
+
+class Console:
+    """Progress for whoever watches: a bar where standard error is a terminal, else one line per interval.
+
+    Args:
+        is_main: only the main process speaks.
+    """
+
+    def __init__(self, is_main: bool):
+        self.is_main = is_main
+        self.on_terminal = is_main and sys.stderr.isatty()
+        self._bar: tqdm | None = None
+
+    def start_epoch(self, epoch: int, epochs: int, updates: int, done: int) -> None:
+        if self.on_terminal:
+            self._bar = tqdm(
+                total=updates, initial=done, desc=f"epoch {epoch + 1}/{epochs}", unit="update", leave=False
+            )
+
+    def advance(self) -> None:
+        if self._bar is not None:
+            self._bar.update()
+
+    def interval(
+        self, epoch: int, update: int, updates: int, means: dict[str, float], timing: dict[str, float], lr: float
+    ) -> None:
+        """One log interval: loss and its parts, learning rate, speed, time spent waiting for data."""
+        parts = " ".join(f"{name} {value:.4g}" for name, value in means.items() if name != "loss")
+        text = (
+            f"loss {means['loss']:.4g} ({parts})  lr {lr:.3g}  {timing['images_per_second']:,.0f} images/s  "
+            f"waiting for data {timing['data_wait']:.0%}"
+        )
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+        else:
+            logger.info("epoch %d  update %d/%d  %s", epoch + 1, update, updates, text)
+
+    def end_epoch(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def say(self, message: str) -> None:
+        """A line of its own, above the bar where there is one."""
+        if not self.is_main:
+            return
+        if self._bar is not None:
+            self._bar.write(message)
+        else:
+            logger.info("%s", message)
+
+
+class Stopwatch:
+    """Where the time goes: seconds in all and seconds spent waiting for data, since the last reading."""
+
+    def __init__(self):
+        self._since = time.perf_counter()
+        self._waited = 0.0
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count what happens inside as waiting for data."""
+        start = time.perf_counter()
+        yield
+        self._waited += time.perf_counter() - start
+
+    def read(self) -> tuple[float, float]:
+        """(seconds, seconds waiting) since the last call."""
+        now = time.perf_counter()
+        result = (now - self._since, self._waited)
+        self._since, self._waited = now, 0.0
+        return result

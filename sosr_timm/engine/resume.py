@@ -1,0 +1,174 @@
+"""Which run to start or to go on with, and whether what was asked for agrees with what was stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sosr_timm.engine.checkpoint import MANIFEST, latest_whole, read_manifest_or_raise
+from sosr_timm.engine.folder import RunFolder, claim_folder, folder_name
+from sosr_timm.engine.launch import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.fields import FREE, options_of
+from sosr_timm.options.load import Loaded, build, check_values
+from sosr_timm.options.train import TrainOptions
+
+
+@dataclass
+class Plan:
+    """Where a run lives and where it starts.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: to go on from; None at the start.
+        notes: what to tell the user.
+        error: why there is no run; a plan with an error has nothing else.
+    """
+
+    folder: str = ""
+    checkpoint: str | None = None
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+def plan_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[Plan, TrainOptions]:
+    """Decide on the main process, tell the others.
+
+    Returns:
+        the plan, and the options: as given for a new run, as stored for one that goes on.
+
+    Raises:
+        UserError: nothing to resume at the path given, or options that contradict the run's.
+    """
+    plan = Plan()
+    if processes.is_main:
+        try:
+            plan = _plan(loaded)
+        except UserError as error:
+            plan = Plan(error=str(error))
+    plan = Plan(**json.loads(processes.text_of_main(json.dumps(asdict(plan)))))
+    if plan.error:
+        raise UserError(plan.error)
+    if plan.checkpoint is None:
+        return plan, loaded.options
+    return plan, merged_options(RunFolder(Path(plan.folder)), loaded)
+
+
+def _plan(loaded: Loaded[TrainOptions]) -> Plan:
+    run = loaded.options.run
+    if not run.resume:
+        return _new_run(loaded)
+    if run.resume == "auto":
+        return _resume_auto(loaded)
+    return _resume_path(Path(run.resume), loaded)
+
+
+def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
+    options = loaded.options
+    name = options.run.experiment
+    if not name:
+        data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
+        name = folder_name(data, options.model.model, options.loss.loss, f"s{options.run.seed}")
+    elif name != folder_name(name):
+        raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
+    return Plan(str(claim_folder(Path(options.run.output), name).path), None, list(notes))
+
+
+def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
+    run = loaded.options.run
+    output = Path(run.output)
+    if run.experiment:
+        candidates = [RunFolder(output / run.experiment)]
+    else:
+        folders = [RunFolder(path) for path in output.iterdir()] if output.is_dir() else []
+        candidates = sorted((f for f in folders if f.is_run), key=lambda f: f.about.stat().st_mtime, reverse=True)
+        candidates = [folder for folder in candidates if not differences(folder, loaded)]
+    for folder in candidates:
+        if folder.is_run:
+            found, damaged = latest_whole(folder.checkpoints)
+            if found is not None:
+                _refuse_differences(folder, loaded)
+                return Plan(str(folder.path), str(found), _fallback_notes(damaged, found))
+            if run.experiment and damaged:
+                raise UserError(f"{folder.path}: no whole checkpoint ({damaged[0]})")
+    return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
+
+
+def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> Plan:
+    path = path.resolve()
+    if not path.exists():
+        raise UserError(f"--resume {path}: no such folder")
+    if (path / MANIFEST).is_file() or path.parent.name == "checkpoints":
+        folder = RunFolder(path.parent.parent)
+        if not folder.is_run:
+            raise UserError(f"--resume {path}: the checkpoint does not lie in a run folder")
+        read_manifest_or_raise(path)
+        _refuse_differences(folder, loaded)
+        return Plan(str(folder.path), str(path))
+    folder = RunFolder(path)
+    if not folder.is_run:
+        raise UserError(f"--resume {path}: neither a run folder nor a checkpoint (it has no {folder.about.name})")
+    _refuse_differences(folder, loaded)
+    found, damaged = latest_whole(folder.checkpoints)
+    if found is None:
+        raise UserError(f"--resume {path}: no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
+    return Plan(str(path), str(found), _fallback_notes(damaged, found))
+
+
+def _fallback_notes(damaged: list[str], found: Path) -> list[str]:
+    return [f"damaged checkpoint: {text}" for text in damaged] + ([f"going back to {found.name}"] if damaged else [])
+
+
+def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
+    """Options that were given now, change training, and are not what the run was started with.
+
+    A value in the YAML file that stood there when the run was started does not count: the command line that started
+    the run may have overruled it.
+    """
+    try:
+        stored, about = folder.read_about()
+    except UserError as error:
+        return [str(error)]
+    config_then = about.get("config", {})
+    lines = []
+    for name, option in options_of(TrainOptions).items():
+        if option.scope == FREE or name not in stored:
+            continue
+        then = _plain(stored[name])
+        if name in loaded.command_line:
+            now, where = _plain(loaded.command_line[name]), "the command line"
+        elif name in loaded.config:
+            now, where = _plain(loaded.config[name]), f"{loaded.options.run.config}"
+            if name in config_then and _plain(config_then[name]) == now:
+                continue
+        else:
+            continue
+        if now != then:
+            lines.append(f"{option.flag} is {then!r} in the run and {now!r} in {where}")
+    return lines
+
+
+def _refuse_differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> None:
+    lines = differences(folder, loaded)
+    if lines:
+        raise UserError(f"cannot resume {folder.path}: {'; '.join(lines)}")
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOptions:
+    """The run's options, with what may change (workers, folders, trackers) as given now.
+
+    Raises:
+        UserError: the stored options are not readable by this version.
+    """
+    stored, _ = folder.read_about()
+    known = options_of(TrainOptions)
+    values = check_values(known, stored, str(folder.options))
+    given = {**loaded.config, **loaded.command_line}
+    values.update({name: value for name, value in given.items() if known[name].scope == FREE})
+    return build(TrainOptions, values)
