@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from sosr_timm import results
 from sosr_timm.engine import snapshot
 from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.launch import Processes, start_processes
+from sosr_timm.engine.launch import start_processes
 from sosr_timm.engine.log import check_trackers, logger, show_log, start_trackers
 from sosr_timm.engine.loop import train
 from sosr_timm.engine.resume import plan_run
@@ -103,7 +104,7 @@ def announce(run: Run, checkpoint: str | None) -> None:
     logger.info("loss %s", run.loss.full_form)
     batch = f"{options.optimizer.batch_size} x {processes.count} x {options.optimizer.grad_accum_steps}"
     logger.info(
-        "%s training and %s evaluation images, batch %s (samples x processes x accumulation), %s epochs of %s updates, %s",
+        "%s training and %s evaluation images, batch %s (samples x processes x accumulation), %s epochs of %s updates on %s",
         f"{run.order.num_samples:,}",
         f"{run.evaluation.num_samples:,}",
         batch,
@@ -152,7 +153,4 @@ def results_of(run: Run) -> dict[str, Any]:
         command=" ".join(sys.argv),
         environment=results.environment(),
     )
-    return record.__dict__
-
-
-__all__ = ["Processes", "run_training"]
+    return asdict(record)

@@ -1,0 +1,19 @@
+"""Evaluate a run, a checkpoint or a timm model: python validate.py RUN_FOLDER"""
+
+import sys
+
+from sosr_timm.engine.launch import end_processes, run_main
+
+
+def main() -> int:
+    from sosr_timm.engine.validation import run_validation
+    from sosr_timm.options.load import load
+    from sosr_timm.options.validate import ValidateOptions
+
+    return run_validation(load(ValidateOptions, sys.argv[1:], __doc__))
+
+
+if __name__ == "__main__":
+    code = run_main(main)
+    end_processes()
+    sys.exit(code)
