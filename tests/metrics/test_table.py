@@ -28,8 +28,7 @@ def filled(all_batches, **options) -> MetricTable:
     return table
 
 
-@pytest.mark.parametrize("bins", [1, 10, 15])
-@pytest.mark.parametrize("classes", [2, 3, 5, 10, 100])
+@pytest.mark.parametrize(("classes", "bins"), [(2, 15), (3, 10), (5, 1), (10, 15), (100, 15)])
 def test_slow_loops(classes, bins):
     data = list(batches(classes=classes))
     logits, target = torch.cat([x for x, _ in data]), torch.cat([y for _, y in data])

@@ -1,0 +1,56 @@
+"""What timm must know of our weights: where they are published and how images must look to them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+
+HUB_ORGANISATION = "sosr-timm"  # whose models the Hub entries are; the one place that names it
+CIFAR_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10; the SOSR authors use them for CIFAR-100 too
+CIFAR_STD = (0.2023, 0.1994, 0.2010)
+
+
+class WeightsNotFoundError(RuntimeError):
+    """The weights of one of our models could not be had from the Hub; the message says how to make and publish them."""
+
+
+def hub_id(variant: str, tag: str) -> str:
+    """The Hub repository of a model, as `organisation/sosr_resnet50.in1k`."""
+    return f"{HUB_ORGANISATION}/{variant}.{tag}"
+
+
+def imagenet_cfg(variant: str, **changes: Any) -> dict[str, Any]:
+    """timm's `pretrained_cfg` for weights trained on ImageNet at 224 pixels, tested on the middle of 256."""
+    return {
+        "hf_hub_id": hub_id(variant, "in1k"),
+        "num_classes": 1000,
+        "input_size": (3, 224, 224),
+        "pool_size": (7, 7),
+        "crop_pct": 0.875,
+        "interpolation": "bilinear",
+        "mean": IMAGENET_DEFAULT_MEAN,
+        "std": IMAGENET_DEFAULT_STD,
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "license": "apache-2.0",
+        **changes,
+    }
+
+
+def cifar_cfg(**changes: Any) -> dict[str, Any]:
+    """timm's `pretrained_cfg` for a network of 32x32 images, without published weights."""
+    return {
+        "num_classes": 100,
+        "input_size": (3, 32, 32),
+        "min_input_size": (3, 8, 8),
+        "pool_size": (8, 8),
+        "crop_pct": 1.0,
+        "interpolation": "bilinear",
+        "mean": CIFAR_MEAN,
+        "std": CIFAR_STD,
+        "first_conv": "conv1",
+        "classifier": "fc",
+        "license": "apache-2.0",
+        **changes,
+    }

@@ -1,0 +1,163 @@
+"""What every model of ours owes timm, over the registry: a new model is tested by existing."""
+
+import copy
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from timm.models import load_checkpoint, model_entrypoint
+from timm.optim import create_optimizer_v2
+
+import sosr_timm.models  # noqa: F401
+
+OURS = [name for name in timm.list_models() if model_entrypoint(name).__module__.startswith("sosr_timm.")]
+pytestmark = pytest.mark.parametrize("name", OURS)
+
+
+def build(name, **options):
+    torch.manual_seed(0)
+    return timm.create_model(name, **options)
+
+
+def images(name, channels=3, count=2):
+    size = 16 if name.startswith("cifar_") else 32
+    return torch.randn(count, channels, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def test_the_default_says_which_images_it_wants(name):
+    model = build(name, device="meta")
+    config = timm.data.resolve_data_config(model=model)
+    assert config["input_size"] == model.pretrained_cfg["input_size"]
+    assert model.num_classes == model.pretrained_cfg["num_classes"]
+    assert model.pretrained_cfg["architecture"] == name
+    for key in ("first_conv", "classifier"):
+        assert f"{model.pretrained_cfg[key]}.weight" in model.state_dict()
+    features = model.forward_features(torch.zeros(1, *config["input_size"], device="meta"))
+    assert tuple(features.shape[-2:]) == model.pretrained_cfg["pool_size"]
+
+
+def test_forward_and_backward_reach_every_parameter(name):
+    model = build(name, num_classes=7, in_chans=1).train()
+    logits = model(images(name, channels=1))
+    assert logits.shape == (2, 7)
+    logits.square().mean().backward()
+    for parameter_name, parameter in model.named_parameters():
+        assert parameter.grad is not None, parameter_name
+        assert parameter.grad.isfinite().all(), parameter_name
+
+
+def test_head(name):
+    model = build(name, num_classes=7).eval()
+    with torch.no_grad():
+        features = model.forward_features(images(name))
+        pooled = model.forward_head(features, pre_logits=True)
+        torch.testing.assert_close(pooled, features.mean(dim=(2, 3)))
+        torch.testing.assert_close(model(images(name)), model.get_classifier()(pooled))
+        assert pooled.shape[1] == model.num_features == model.head_hidden_size
+        model.reset_classifier(3)
+        assert model.num_classes == 3
+        assert model(images(name)).shape == (2, 3)
+        model.reset_classifier(0)
+        torch.testing.assert_close(model(images(name)), pooled)
+        model.reset_classifier(0, "")
+        torch.testing.assert_close(model(images(name)), features)
+    assert build(name, num_classes=0, device="meta")(images(name).to("meta")).shape == pooled.shape
+
+
+def test_intermediates_are_the_features(name):
+    model = build(name).eval()
+    alone = build(name, features_only=True).eval()
+    with torch.no_grad():
+        last, intermediates = model.forward_intermediates(images(name))
+        torch.testing.assert_close(last, model.forward_features(images(name)))
+        torch.testing.assert_close(intermediates[-1], last)
+        for feature, other in zip(intermediates, alone(images(name)), strict=True):
+            torch.testing.assert_close(feature, other)
+        some = model.forward_intermediates(images(name), indices=[0, 2], intermediates_only=True, stop_early=True)
+        final_two = model.forward_intermediates(images(name), indices=2, intermediates_only=True)
+    torch.testing.assert_close(some, [intermediates[0], intermediates[2]])
+    torch.testing.assert_close(final_two, intermediates[-2:])
+    assert [feature.shape[1] for feature in intermediates] == alone.feature_info.channels()
+    size = images(name).shape[-1]
+    assert [size // feature.shape[2] for feature in intermediates] == alone.feature_info.reduction()
+
+
+def test_pruned_to_some_features(name):
+    model = build(name).eval()
+    with torch.no_grad():
+        logits = model(images(name))
+        expected = model.forward_intermediates(images(name), intermediates_only=True)
+        last = len(expected) - 1
+        for index in (0, 1, last):
+            pruned = copy.deepcopy(model)
+            assert pruned.prune_intermediate_layers([index]) == [index]
+            torch.testing.assert_close(pruned.forward_features(images(name)), expected[index])
+            assert pruned.num_classes == 0
+        kept = copy.deepcopy(model)
+        kept.prune_intermediate_layers([last], prune_head=False)
+        torch.testing.assert_close(kept(images(name)), logits)
+
+
+def test_checkpointing_changes_no_gradient(name):
+    gradients = []
+    for enable in (False, True):
+        model = build(name, num_classes=7).train()
+        model.set_grad_checkpointing(enable)
+        model(images(name)).square().mean().backward()
+        gradients.append({key: parameter.grad for key, parameter in model.named_parameters()})
+    torch.testing.assert_close(gradients[1], gradients[0])
+
+
+def test_dropping_works(name):
+    model = build(name, num_classes=7, drop_rate=0.5, drop_path_rate=0.2).train()
+    torch.manual_seed(0)
+    assert not torch.equal(model(images(name)), model(images(name)))
+    assert torch.equal(model.eval()(images(name)), model(images(name)))
+
+
+def test_safetensors_round_trip(name, tmp_path):
+    model, other = build(name, num_classes=7).eval(), timm.create_model(name, num_classes=7).eval()
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "model.safetensors")
+    load_checkpoint(other, str(tmp_path / "model.safetensors"))
+    with torch.no_grad():
+        assert torch.equal(model(images(name)), other(images(name)))
+        overlay = {"file": str(tmp_path / "model.safetensors"), "num_classes": 7}
+        again = timm.create_model(name, pretrained=True, num_classes=7, pretrained_cfg_overlay=overlay).eval()
+        assert torch.equal(model(images(name)), again(images(name)))
+        fresh_head = timm.create_model(name, pretrained=True, num_classes=5, in_chans=1, pretrained_cfg_overlay=overlay)
+    assert fresh_head.fc.weight.shape[0] == 5
+    torch.testing.assert_close(fresh_head.conv1.weight, model.conv1.weight.sum(dim=1, keepdim=True))
+
+
+def test_layer_decay_grows_towards_the_head(name):
+    model = build(name)
+    groups = create_optimizer_v2(model, opt="sgd", lr=0.1, layer_decay=0.5).param_groups
+    scale = {id(parameter): group["lr_scale"] for group in groups for parameter in group["params"]}
+    order = [model.conv1, model.layer1, model.layer2, model.layer3, model.fc]
+    scales = [scale[id(next(module.parameters()))] for module in order]
+    assert scales == sorted(scales)
+    assert len(set(scales)) == len(scales)
+    assert scales[-1] == 1.0
+    assert len(scale) == len(list(model.parameters()))
+
+
+def test_the_seed_decides_the_weights_and_typos_are_refused(name):
+    first, second = build(name).state_dict(), build(name).state_dict()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    with pytest.raises(TypeError, match="widht"):
+        build(name, widht=3, device="meta")
+
+
+def test_initialisation_is_torchvisions(name):
+    model = build(name)
+    for module in model.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.weight.numel() > 2000:
+            std = (2 / (module.kernel_size[0] ** 2 * module.out_channels)) ** 0.5
+            assert module.weight.std().item() == pytest.approx(std, rel=0.1)
+            assert abs(module.weight.mean().item()) < 0.1 * std
+        if isinstance(module, torch.nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+    bound = model.num_features**-0.5
+    assert 0.9 * bound < model.fc.weight.abs().max() <= bound
