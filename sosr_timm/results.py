@@ -92,12 +92,12 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         os.close(folder)
 
 
-def save_result(result: RunResult, folder: str | os.PathLike) -> Path:
-    """Write a result under its own name into a folder and give the path."""
+def save_result(result: RunResult, folder: str | os.PathLike, name: str | None = None) -> Path:
+    """Write a result into a folder, under `name` or else its own `file_name()`, and give the path."""
     content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(result)}
-    for name in ("best", "last"):
-        content[name] = {key: value if math.isfinite(value) else None for key, value in content[name].items()}
-    path = Path(folder) / result.file_name()
+    for part in ("best", "last"):
+        content[part] = {key: value if math.isfinite(value) else None for key, value in content[part].items()}
+    path = Path(folder) / (name or result.file_name())
     write_json(path, content)
     return path
 

@@ -36,6 +36,11 @@ def test_round_trip(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == [path.name], "a temporary file was left"
 
 
+def test_a_given_name(tmp_path):
+    assert save_result(result(), tmp_path, "result.json") == tmp_path / "result.json"
+    assert load_result(tmp_path / "result.json") == result()
+
+
 def test_not_finite_metrics_become_null_and_nan(tmp_path):
     path = save_result(result(last={"top1": math.nan, "loss": math.inf}), tmp_path)
     assert json.loads(path.read_text())["last"] == {"top1": None, "loss": None}
