@@ -57,7 +57,12 @@ class Term(nn.Module):
 
     The positional parameters of a term's constructor are its keywords in the grammar of `--loss`; keyword-only ones
     are what the surroundings know (`num_classes`, `multi_label`, `soft_targets`).
+
+    Attributes:
+        ADDITIVE: names of the state that `end_epoch` adds up over the processes.
     """
+
+    ADDITIVE: tuple[str, ...] = ()
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         """The term on a batch.

@@ -141,6 +141,12 @@ class ComposedLoss(nn.Module):
             raise ValueError("multi-label targets must be floats of shape (M, K)")
         return labels
 
+    @property
+    def additive_state(self) -> tuple[str, ...]:
+        """Keys of `state_dict` whose sum over the processes is what `end_epoch` uses."""
+        terms = {"base": self.base, **{f"penalties.{name}": term for name, term in self.penalties.items()}}
+        return tuple(f"{place}.{name}" for place, term in terms.items() for name in term.ADDITIVE)
+
     def set_progress(self, progress: float) -> None:
         """Tell schedules how far training is: epoch / (epochs - 1), 0 in the first epoch and 1 in the last.
 

@@ -66,6 +66,7 @@ class OnlineLabelSmoothing(Base):
 
     INITS = ("uniform", "zeros", "smoothing")
     STATE = ("soft_labels", "probability_sum", "correct_count")
+    ADDITIVE = ("probability_sum", "correct_count")
 
     def __init__(self, alpha: float = 0.5, init: str = "uniform", *, num_classes: int | None = None):
         super().__init__()

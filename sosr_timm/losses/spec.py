@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,7 +13,12 @@ from sosr_timm.losses.keywords import context_of, fit, keywords_of
 from sosr_timm.registry import close_names
 
 REPLACES_SMOOTHING = ("ols", "maxsup")  # not defined together with label smoothing
-MAX_LENGTH = 50_000  # characters; a list of 1,000 class weights is about 10,000
+MAX_LENGTH = 1_000_000  # characters; a list of 1,000 class weights is about 10,000
+# Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in a
+# thread with a small stack a deeply nested text would crash the interpreter instead of raising.
+MAX_PIECES = 200
+NUMBER = re.compile(r"\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
+PIECE = re.compile(r"[^\W\d]\w*|[^\w\s,]")
 
 
 @dataclass(frozen=True)
@@ -113,13 +119,16 @@ def term_nodes(text: str) -> list[ast.expr]:
         raise ValueError("a loss is a string such as 'ce+sosr', got an empty one")
     if len(text) > MAX_LENGTH:
         raise fault(text, f"{len(text)} characters, more than {MAX_LENGTH}")
+    if len(PIECE.findall(NUMBER.sub("", text))) > MAX_PIECES:
+        raise fault(text, f"more than {MAX_PIECES} names and signs")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             node = ast.parse(text.strip(), mode="eval").body
     except SyntaxError as error:
-        where = f" in column {error.offset}" if error.offset and error.lineno == 1 else ""
-        raise fault(text, f"not readable{where}: {' '.join(str(error.msg).split())}") from None
+        line = "" if error.lineno in (None, 1) else f" line {error.lineno},"
+        where = f"in{line} column {error.offset}" if error.offset else "at its end"
+        raise fault(text, f"not readable {where}: {' '.join(str(error.msg).split())}") from None
     except ValueError as error:
         raise fault(text, f"not readable: {' '.join(str(error).split())}") from None
     except (MemoryError, RecursionError):

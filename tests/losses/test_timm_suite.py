@@ -1,0 +1,32 @@
+"""timm's own tests of its loss factory and tasks pass with sosr_timm loaded first."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+STORED = Path(__file__).resolve().parents[1] / "data" / "timm_1_0_31"
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def run_suite(folder: Path, *arguments: str) -> str:
+    for source in STORED.glob("*.py.txt"):
+        (folder / source.name.removesuffix(".txt")).write_bytes(source.read_bytes())
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "sosr_timm", "-p", "no:cacheprovider", *arguments]
+    done = subprocess.run(command, cwd=folder, env=os.environ | {"PYTHONPATH": path}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_timm_suite(tmp_path):
+    """Without its four tests that start processes to count samples, which know nothing of losses."""
+    summary = run_suite(tmp_path, "-k", "not test_distributed_metrics_exclude_padding")
+    assert int(summary.split(" passed")[0].split()[-1]) >= 120, summary
+
+
+@pytest.mark.slow
+def test_whole_timm_suite(tmp_path):
+    run_suite(tmp_path)
