@@ -92,7 +92,7 @@ class Term(nn.Module):
         finally:
             self._buffers.update(state)
         for name, buffer in state.items():
-            device = fn(torch.zeros((), device=buffer.device)).device
+            device = fn(torch.zeros((), dtype=torch.float32, device=buffer.device)).device
             dtype = state_dtype(device)
             if buffer.is_meta and device.type != "meta":
                 self._buffers[name] = torch.empty_like(buffer, device=device, dtype=dtype)

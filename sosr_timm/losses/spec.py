@@ -14,8 +14,8 @@ from sosr_timm.registry import close_names
 
 REPLACES_SMOOTHING = ("ols", "maxsup")  # not defined together with label smoothing
 MAX_LENGTH = 1_000_000  # characters; a list of 1,000 class weights is about 10,000
-# Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in a
-# thread with a small stack a deeply nested text would crash the interpreter instead of raising.
+# Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in
+# a thread with a small stack a deeply nested text would crash the interpreter instead of raising.
 MAX_PIECES = 200
 NUMBER = re.compile(r"\d[\d_]*\.?\d*(?:[eE][+-]?\d+)?|\.\d+(?:[eE][+-]?\d+)?")
 PIECE = re.compile(r"[^\W\d]\w*|[^\w\s,]")
