@@ -22,13 +22,18 @@ TRACKERS = ("tensorboard", "wandb", "trackio")
 logger = logging.getLogger("sosr_timm")
 
 
+class _Printer(logging.Handler):
+    """Messages on standard output, at once: a file or a scheduler may be reading."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), flush=True)
+
+
 def show_log(is_main: bool) -> None:
     """Let the package's messages be seen, once, by the main process."""
     logger.setLevel(logging.INFO if is_main else logging.ERROR)
     if not logger.handlers:
-        handler = logging.StreamHandler(sys.stdout)
-        handler.setFormatter(logging.Formatter("%(message)s"))
-        logger.addHandler(handler)
+        logger.addHandler(_Printer())
         logger.propagate = False
 
 

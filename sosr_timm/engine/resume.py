@@ -131,23 +131,21 @@ def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
         stored, about = folder.read_about()
     except UserError as error:
         return [str(error)]
-    config_then = about.get("config", {})
+    known = options_of(TrainOptions)
     lines = []
-    for name, option in options_of(TrainOptions).items():
-        if option.scope == FREE or name not in stored:
+    for name, now in _given_now(loaded, about).items():
+        if known[name].scope == FREE or name not in stored or _plain(stored[name]) == _plain(now):
             continue
-        then = _plain(stored[name])
-        if name in loaded.command_line:
-            now, where = _plain(loaded.command_line[name]), "the command line"
-        elif name in loaded.config:
-            now, where = _plain(loaded.config[name]), f"{loaded.options.run.config}"
-            if name in config_then and _plain(config_then[name]) == now:
-                continue
-        else:
-            continue
-        if now != then:
-            lines.append(f"{option.flag} is {then!r} in the run and {now!r} in {where}")
+        where = "the command line" if name in loaded.command_line else loaded.options.run.config
+        lines.append(f"{known[name].flag} is {_plain(stored[name])!r} in the run and {_plain(now)!r} in {where}")
     return lines
+
+
+def _given_now(loaded: Loaded[TrainOptions], about: dict[str, Any]) -> dict[str, Any]:
+    """What was given for this start: the command line, and what the YAML file says now and did not say then."""
+    then = about.get("config", {})
+    config = {n: v for n, v in loaded.config.items() if n not in then or _plain(then[n]) != _plain(v)}
+    return {**config, **loaded.command_line}
 
 
 def _refuse_differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> None:
@@ -166,9 +164,9 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
     Raises:
         UserError: the stored options are not readable by this version.
     """
-    stored, _ = folder.read_about()
+    stored, about = folder.read_about()
     known = options_of(TrainOptions)
     values = check_values(known, stored, str(folder.options))
-    given = {**loaded.config, **loaded.command_line}
+    given = _given_now(loaded, about)
     values.update({name: value for name, value in given.items() if known[name].scope == FREE})
     return build(TrainOptions, values)

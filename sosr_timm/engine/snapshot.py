@@ -82,6 +82,7 @@ def _write_shared(run: Run, folder: Path) -> None:
             "optimizer": run.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "processes": run.processes.count,
+            "batch_size": run.options.optimizer.batch_size,
             "global_batch": run.order.global_batch * run.options.optimizer.grad_accum_steps,
             "journal": run.journal.sizes(),
         },
@@ -176,11 +177,13 @@ def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:
             f"the run has {shared['global_batch']} samples per update, {run.processes.count} processes make {now}: "
             f"start {shared['processes']} processes, or set --batch-size and --grad-accum-steps so that they make as many"
         )
-    if shared["processes"] == run.processes.count:
+    batch_size = run.options.optimizer.batch_size
+    if (shared["processes"], shared["batch_size"]) == (run.processes.count, batch_size):
         return []
     return [
-        f"going on with {run.processes.count} processes instead of {shared['processes']}: the same samples in the same "
-        "steps, but batch norm and mixing see other batches, so figures will not be bit-identical"
+        f"going on with {run.processes.count} processes of {batch_size} samples instead of {shared['processes']} of "
+        f"{shared['batch_size']}: the same samples in the same steps at the same learning rate, but batch norm and mixing "
+        "see other batches, so figures will not be bit-identical"
     ]
 
 

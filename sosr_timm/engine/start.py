@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -130,15 +129,15 @@ def finish(run: Run, signal_number: int) -> int:
     if run.progress.epoch < run.epochs:
         logger.info("stopped after epoch %d as --stop-epoch says; --resume auto goes on", run.progress.epoch)
     elif run.processes.is_main and best is not None:
-        results.write_json(run.folder.path / "result.json", results_of(run))
+        results.save_result(result_of(run), run.folder.path, "result.json")
     return 0
 
 
-def results_of(run: Run) -> dict[str, Any]:
+def result_of(run: Run) -> results.RunResult:
     """The finished run as one small record."""
     options = run.options
     best, last = run.progress.best, run.progress.last
-    record = results.RunResult(
+    return results.RunResult(
         recipe=Path(options.run.config).stem if options.run.config else "",
         dataset=options.data.dataset or str(options.data.data or options.data.data_dir),
         model=options.model.model,
@@ -153,4 +152,3 @@ def results_of(run: Run) -> dict[str, Any]:
         command=" ".join(sys.argv),
         environment=results.environment(),
     )
-    return asdict(record)

@@ -8,6 +8,8 @@ from typing import Any
 
 from sosr_timm.options.fields import FREE, flag
 
+INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
+
 
 @dataclass
 class DataOptions:
@@ -44,7 +46,7 @@ class ModelOptions:
     crop_pct: float | None = flag(None, "share of the image's shorter side kept by the evaluation crop")
     mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel")
     std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
-    interpolation: str = flag("", "resize interpolation (bilinear, bicubic, nearest)")
+    interpolation: str = flag("", "resize interpolation; by the model where empty", choices=("", *INTERPOLATIONS))
     model_kwargs: dict[str, Any] = flag({}, "other arguments of the model's constructor")
     head_init_scale: float | None = flag(None, "multiply the classifier's initial weights by this")
     head_init_bias: float | None = flag(None, "set the classifier's initial bias to this")
@@ -83,11 +85,11 @@ class OptimizerOptions:
     layer_decay_min_scale: float = flag(0.0, "lower bound of the layer-wise scale")
     layer_decay_no_opt_scale: float | None = flag(None, "freeze layers whose scale lies below this")
     opt_kwargs: dict[str, Any] = flag({}, "other arguments of the optimizer")
-    batch_size: int = flag(128, "samples per process and step", also=("-b",))
+    batch_size: int = flag(128, "samples per process and step", also=("-b",), scope=FREE)
     validation_batch_size: int | None = flag(
         None, "samples per evaluation step; batch size where not given", also=("-vb",)
     )
-    grad_accum_steps: int = flag(1, "batches whose gradients make one update")
+    grad_accum_steps: int = flag(1, "batches whose gradients make one update", scope=FREE)
 
 
 @dataclass
@@ -126,8 +128,8 @@ class AugmentationOptions:
     no_aug: bool = flag(False, "no augmentation")
     crop_padding: int | None = flag(None, "random crop after padding by this many pixels (CIFAR style), no resizing")
     train_crop_mode: str | None = flag(None, "crop of training images", choices=("rrc", "rkrc", "rkrr"))
-    scale: tuple[float, ...] = flag((0.08, 1.0), "area range of the random resized crop")
-    ratio: tuple[float, ...] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")
+    scale: tuple[float, float] = flag((0.08, 1.0), "area range of the random resized crop")
+    ratio: tuple[float, float] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")
     hflip: float = flag(0.5, "probability of a horizontal flip")
     vflip: float = flag(0.0, "probability of a vertical flip")
     color_jitter: float = flag(0.4, "colour jitter")
@@ -138,10 +140,10 @@ class AugmentationOptions:
     reprob: float = flag(0.0, "probability of random erasing")
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
     recount: int = flag(1, "largest number of erased regions")
-    train_interpolation: str = flag("random", "resize interpolation in training")
+    train_interpolation: str = flag("random", "resize interpolation in training", choices=("random", *INTERPOLATIONS))
     mixup: float = flag(0.0, "alpha of Mixup")
     cutmix: float = flag(0.0, "alpha of CutMix")
-    cutmix_minmax: tuple[float, ...] | None = flag(None, "range of CutMix box sides; overrides alpha")
+    cutmix_minmax: tuple[float, float] | None = flag(None, "range of CutMix box sides; overrides alpha")
     mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed")
     mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on")
     mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
