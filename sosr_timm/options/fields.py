@@ -1,15 +1,16 @@
-"""What an option is: a dataclass field with its flag, its type, and how text or YAML becomes its value."""
+"""What an option is: a dataclass field that is also a flag of the command line and a key of the YAML file."""
 
 from __future__ import annotations
 
 import argparse
 import ast
 import dataclasses
-import types
+import functools
 import typing
 from typing import Any
 
 from sosr_timm.errors import UserError
+from sosr_timm.options.kinds import Kind, short
 
 # An option that changes what is trained may not differ between a run and its resumption; these may.
 TRAINING, FREE = "training", "free"
@@ -50,79 +51,6 @@ def flag(
 
 
 @dataclasses.dataclass(frozen=True)
-class Kind:
-    """The shape of an option's value: one of str, int, float, bool; one or many; whether None is a value; key=value."""
-
-    scalar: type
-    many: bool = False
-    count: int | None = None
-    optional: bool = False
-    pairs: bool = False
-
-    @property
-    def name(self) -> str:
-        if self.pairs:
-            return "key=value pairs"
-        words = {str: "a text", int: "a whole number", float: "a number", bool: "true or false"}[self.scalar]
-        if self.many:
-            words = f"a list of {self.count or 'any number of'} items, each {words}"
-        return words + (" or null" if self.optional else "")
-
-    @classmethod
-    def of(cls, annotation: Any) -> Kind:
-        """The kind that a field's annotation means (`int | None`, `tuple[float, ...]`, `dict[str, Any]`)."""
-        optional = False
-        if isinstance(annotation, types.UnionType) or typing.get_origin(annotation) is typing.Union:
-            arguments = [argument for argument in typing.get_args(annotation) if argument is not type(None)]
-            optional, annotation = True, arguments[0]
-        origin = typing.get_origin(annotation)
-        if origin is dict:
-            return cls(str, pairs=True, optional=optional)
-        if origin is tuple:
-            arguments = typing.get_args(annotation)
-            count = None if arguments[-1] is Ellipsis else len(arguments)
-            return cls(arguments[0], many=True, count=count, optional=optional)
-        return cls(annotation, optional=optional)
-
-    def convert(self, value: Any) -> Any:
-        """The option's value from what YAML gave.
-
-        Raises:
-            TypeError: the value is of another kind.
-        """
-        if value is None and self.optional:
-            return None
-        if self.pairs:
-            if not isinstance(value, dict) or not all(isinstance(key, str) for key in value):
-                raise TypeError
-            return dict(value)
-        if self.many:
-            if not isinstance(value, (list, tuple)) or (self.count and len(value) != self.count):
-                raise TypeError
-            return tuple(self._convert_scalar(item) for item in value)
-        return self._convert_scalar(value)
-
-    def _convert_scalar(self, value: Any) -> Any:
-        if self.scalar is bool or isinstance(value, bool):
-            if self.scalar is not bool or not isinstance(value, bool):
-                raise TypeError
-            return value
-        if self.scalar is float:
-            # YAML 1.1 reads 1e-4 as a text; a number is meant.
-            if isinstance(value, str):
-                try:
-                    return float(value)
-                except ValueError:
-                    raise TypeError from None
-            if not isinstance(value, (int, float)):
-                raise TypeError
-            return float(value)
-        if not isinstance(value, self.scalar):
-            raise TypeError
-        return value
-
-
-@dataclasses.dataclass(frozen=True)
 class Option:
     """One option: its name, the group that holds it, its kind, and the field's metadata."""
 
@@ -150,14 +78,14 @@ class Option:
         try:
             value = self.kind.convert(value)
         except TypeError:
-            raise UserError(f"{where}: {self.name} takes {self.kind.name}, not {value!r}") from None
+            raise UserError(f"{where}: {self.name} takes {self.kind.name}, not {short(value)}") from None
         if self.choices and value is not None and value not in self.choices:
-            raise UserError(f"{where}: {self.name} is one of {', '.join(map(str, self.choices))}, not {value!r}")
+            raise UserError(f"{where}: {self.name} is one of {', '.join(map(repr, self.choices))}, not {short(value)}")
         return value
 
     def add_to(self, parser: Any) -> None:
         """Declare the flag; absent from the parsed result unless it was given."""
-        common: dict[str, Any] = {"dest": self.name, "default": argparse.SUPPRESS, "help": self.help}
+        common: dict[str, Any] = {"dest": self.name, "default": argparse.SUPPRESS, "help": self._help_with_default()}
         names = (self.flag, *self.also)
         if self.kind.scalar is bool:
             parser.add_argument(*names, action="store_true", **common)
@@ -171,7 +99,7 @@ class Option:
             parser.add_argument(*names, nargs="*", action=_KeyValue, metavar="KEY=VALUE", **common)
             return
         common["type"] = self.kind.scalar
-        common["metavar"] = self.name.upper()
+        common["metavar"] = f"{{{','.join(self.choices)}}}" if self.choices else self.name.upper()
         if self.kind.many:
             common["nargs"] = self.kind.count or "+"
         elif self.const is not None:
@@ -181,6 +109,13 @@ class Option:
             parser.add_argument(
                 f"{self.name}_positional", nargs="?", default=argparse.SUPPRESS, help=self.help, metavar=self.name
             )
+
+    def _help_with_default(self) -> str:
+        if self.default in (None, "", False, (), {}):
+            return self.help
+        items = self.default if self.kind.many else (self.default,)
+        words = [f"{item:.4g}" if self.kind.scalar is float else str(item) for item in items]
+        return f"{self.help} (default {' '.join(words)})"
 
 
 class _KeyValue(argparse.Action):
@@ -199,6 +134,7 @@ class _KeyValue(argparse.Action):
         setattr(namespace, self.dest, pairs)
 
 
+@functools.cache
 def options_of(groups: type) -> dict[str, Option]:
     """Every option of a dataclass whose fields are option groups, by name.
 

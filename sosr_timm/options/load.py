@@ -7,9 +7,8 @@ import dataclasses
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
-import yaml
-
 from sosr_timm.errors import UserError
+from sosr_timm.options.config_file import read_mapping
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.registry import close_names
 
@@ -62,6 +61,8 @@ def read_command_line(groups: type, arguments: list[str], description: str = "")
     for option in options.values():
         bare = values.pop(f"{option.name}_positional", None)
         if bare is not None:
+            if values.get(option.name, bare) != bare:
+                raise UserError(f"{option.name} is given twice: {bare} and {option.flag} {values[option.name]}")
             values[option.name] = bare
     return {name: options[name].check(value, "command line") for name, value in values.items()}
 
@@ -78,22 +79,7 @@ def read_config(groups: type, path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, no mapping in it, an unknown key (with the nearest known one) or a wrong type.
     """
-    options = options_of(groups)
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file{_similar_file(Path(path))}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    except (yaml.YAMLError, ValueError, RecursionError) as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f", line {mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', None) or error})") from None
-    if content is None:
-        return {}
-    if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not 'option: value' lines")
-    return check_values(options, content, str(path))
+    return check_values(options_of(groups), read_mapping(path), str(path))
 
 
 def check_values(options: dict[str, Option], content: dict, where: str) -> dict[str, Any]:
@@ -113,13 +99,6 @@ def check_values(options: dict[str, Option], content: dict, where: str) -> dict[
     return values
 
 
-def _similar_file(path: Path) -> str:
-    if not path.parent.is_dir():
-        return f" (the folder {path.parent} does not exist)"
-    text = close_names(path.name, [other.name for other in path.parent.iterdir()])
-    return f": {text}" if text.startswith("did") else ""
-
-
 def build(groups: type[Groups], values: dict[str, Any]) -> Groups:
     """The groups from values by name; what is not named has its default."""
     known = options_of(groups)
@@ -131,8 +110,15 @@ def build(groups: type[Groups], values: dict[str, Any]) -> Groups:
 
 def flatten(options: Any) -> dict[str, Any]:
     """Every value by name, as JSON and YAML can hold it (tuples become lists)."""
-    values = {name: getattr(getattr(options, option.group), name) for name, option in options_of(type(options)).items()}
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+    found = options_of(type(options))
+    return {name: plain(getattr(getattr(options, option.group), name)) for name, option in found.items()}
+
+
+def plain(value: Any) -> Any:
+    """An option's value as JSON and YAML hold it: tuples become lists, at any depth."""
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def load(groups: type[Groups], arguments: list[str], description: str = "") -> Loaded[Groups]:
