@@ -1,0 +1,13 @@
+"""Write the committed lists of flags anew: python -m tests.options.write_flags"""
+
+from tests.options.flags import HERE, PROGRAMS, declared, describe
+
+
+def main() -> None:
+    for program in PROGRAMS:
+        lines = [describe(option) for option in declared(program).values()]
+        (HERE / f"{program}_flags.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
