@@ -99,13 +99,13 @@ def test_no_synchronisation(spec):
         loss.end_epoch(sum_over_ranks=lambda tensor: tensor + tensor)
 
 
-@pytest.mark.parametrize("spec", [*OURS, "bce+sosr+maxsup+cp", "poly"])
+@pytest.mark.parametrize("spec", [*OURS, "bce+sosr"])
 def test_compiles_whole(spec):
     torch._dynamo.reset()
     eager, loss = create_loss(spec), create_loss(spec)
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
-    for progress in (0.0, 0.5, 1.0):
-        logits, index, dense = batch(dtype=torch.float32, seed=int(2 * progress))
+    for progress in (0.0, 1.0):
+        logits, index, dense = batch(dtype=torch.float32, seed=int(progress))
         for module in (eager, loss):
             module.set_progress(progress)
         for target in (index, dense):

@@ -9,8 +9,8 @@ from tests.losses import oracles
 from tests.losses.cases import batch
 
 
-def two_ranks(loss, parts):
-    """`sum_over_ranks` for one of two processes, where the other one's tensors come from `parts`, in order."""
+def sum_with(parts):
+    """`sum_over_ranks` of one of two processes, where the other one's tensors are `parts`, in order."""
     other = iter(parts)
     return lambda tensor: tensor + next(other)
 
@@ -83,7 +83,7 @@ def test_sums_over_processes():
     first(logits[:3], index[:3])
     second(logits[3:], index[3:])
     whole.end_epoch()
-    first.end_epoch(two_ranks(first, [second.base.probability_sum, second.base.correct_count]))
+    first.end_epoch(sum_with([second.base.probability_sum, second.base.correct_count]))
     torch.testing.assert_close(first.base.soft_labels, whole.base.soft_labels)
 
 
