@@ -1,0 +1,74 @@
+"""The results in README.md, from results/*.json: python -m sosr_timm.report.readme"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+from sosr_timm.results import RunResult, load_results
+
+ROOT = Path(__file__).resolve().parents[2]
+README, RESULTS = ROOT / "README.md", ROOT / "results"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+NONE_YET = "No finished run is stored in `results/` yet."
+COLUMNS = (
+    *("model", "data", "loss", "seed", "epochs", "best top-1 %", "last top-1 %"),
+    *("NLL", "ECE", "seconds", "machine"),
+)
+NUMBERS = COLUMNS[3:-1]
+
+
+def table(results: list[RunResult]) -> str:
+    """A markdown table with a row for each result, by data, model, epochs, loss and seed."""
+    if not results:
+        return NONE_YET
+    ordered = sorted(results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, run.seed))
+    lines = [COLUMNS, ["---:" if column in NUMBERS else "---" for column in COLUMNS], *map(cells, ordered)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(run: RunResult) -> list[str]:
+    """One row; NLL and ECE are those of the last epoch."""
+    return [
+        run.model,
+        run.dataset,
+        f"`{run.loss}`".replace("|", "\\|"),
+        str(run.seed),
+        str(run.epochs),
+        figure(run.best, "top1", 2),
+        figure(run.last, "top1", 2),
+        figure(run.last, "loss", 4),
+        figure(run.last, "ece", 4),
+        f"{run.seconds:,.0f}",
+        machine(run),
+    ]
+
+
+def figure(metrics: dict[str, float], name: str, digits: int) -> str:
+    """A metric, or a dash where the run has none."""
+    value = metrics.get(name, math.nan)
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def machine(run: RunResult) -> str:
+    """The processes and what they ran on."""
+    gpus = run.environment.get("gpus") or []
+    device = gpus[0] if gpus else f"{run.environment.get('cpu', 'CPU')}, {run.environment.get('cores', '?')} cores"
+    return f"{run.processes} x {device}".replace("|", "\\|")
+
+
+def updated(readme: str, block: str) -> str:
+    """The text with what stands between the two marks replaced.
+
+    Raises:
+        ValueError: a mark is missing, stands twice, or they stand the wrong way round.
+    """
+    before, begin, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end or readme.count(BEGIN) > 1 or readme.count(END) > 1:
+        raise ValueError(f"expected one {BEGIN} and behind it one {END}")
+    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+
+
+if __name__ == "__main__":
+    README.write_text(updated(README.read_text(encoding="utf-8"), table(load_results(RESULTS))), encoding="utf-8")
