@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import io
+import fcntl
 import json
 import os
 import re
+import socket
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
 from sosr_timm.errors import UserError
+from sosr_timm.results import write_json
 
 OPTIONS, ABOUT, METRICS, SUMMARY, CHECKPOINTS = (
     "options.yaml",
@@ -21,6 +22,7 @@ OPTIONS, ABOUT, METRICS, SUMMARY, CHECKPOINTS = (
     "summary.csv",
     "checkpoints",
 )
+LOCK = ".lock"
 
 
 class RunFolder:
@@ -46,7 +48,27 @@ class RunFolder:
         """Store the resolved options (a valid --config) and what else describes the run."""
         header = "# Every option of this run; usable as --config.\n"
         self.options.write_text(header + yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-        self.about.write_text(json.dumps(about, indent=1) + "\n", encoding="utf-8")
+        # Written last and at once: a folder without it never came to be a run.
+        write_json(self.about, about)
+
+    def lock(self) -> IO[str]:
+        """Keep other processes from training in this folder for as long as the file returned is open.
+
+        Raises:
+            UserError: one is training here now.
+        """
+        file = open(self.path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held open for the life of the run
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            file.seek(0)
+            holder = file.read().strip()
+            file.close()
+            raise UserError(f"{self.path} is being trained in by process {holder or 'unknown'}") from None
+        file.truncate(0)
+        file.write(f"{os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        return file
 
     def read_about(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What `write_about` stored.
@@ -87,69 +109,3 @@ def claim_folder(output: Path, name: str) -> RunFolder:
 def folder_name(*words: str) -> str:
     """Words as one file name."""
     return "-".join(re.sub(r"[^A-Za-z0-9_.=]+", "_", word).strip("_") for word in words if word)
-
-
-class Journal:
-    """metrics.jsonl and summary.csv, appended to; on resume cut back to what the checkpoint knew.
-
-    Everything in summary.csv, and everything in metrics.jsonl but the key "timing", is the same for a run that
-    was stopped and one that was not.
-
-    Args:
-        folder: of the run.
-        columns: of the table, in order.
-    """
-
-    def __init__(self, folder: RunFolder, columns: tuple[str, ...]):
-        self.folder, self.columns = folder, columns
-
-    def line(self, record: dict[str, Any]) -> None:
-        """Append one JSON line."""
-        self._append(self.folder.metrics, json.dumps(record) + "\n")
-
-    def row(self, values: dict[str, Any]) -> None:
-        """Append one row of the table, after its header where it is the first.
-
-        Raises:
-            ValueError: a value that has no column.
-        """
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        if not self.folder.summary.exists() or not self.folder.summary.stat().st_size:
-            writer.writeheader()
-        writer.writerow(values)
-        self._append(self.folder.summary, text.getvalue())
-
-    @staticmethod
-    def _append(path: Path, text: str) -> None:
-        with open(path, "a", encoding="utf-8", newline="") as file:
-            file.write(text)
-
-    def sizes(self) -> dict[str, int]:
-        """Bytes of each file, after they reached the disk: what a checkpoint remembers."""
-        sizes = {}
-        for path in (self.folder.metrics, self.folder.summary):
-            if not path.exists():
-                sizes[path.name] = 0
-                continue
-            with open(path, "rb") as file:
-                os.fsync(file.fileno())
-                sizes[path.name] = os.fstat(file.fileno()).st_size
-        return sizes
-
-    def cut(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after a checkpoint: it will be written again."""
-        for path in (self.folder.metrics, self.folder.summary):
-            if path.exists() and path.stat().st_size > sizes.get(path.name, 0):
-                os.truncate(path, sizes.get(path.name, 0))
-
-
-def read_lines(path: Path) -> list[dict[str, Any]]:
-    """The records of a metrics.jsonl; a half-written last line is left out."""
-    records = []
-    for text in path.read_text(encoding="utf-8").splitlines():
-        try:
-            records.append(json.loads(text))
-        except ValueError:
-            break
-    return records

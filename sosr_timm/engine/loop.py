@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import nullcontext
 
-from timm.utils import dispatch_clip_grad, distribute_bn
-from torch.nn.parallel import DistributedDataParallel
+from timm.utils import dispatch_clip_grad
 
 from sosr_timm.data.loaders import Batch
 from sosr_timm.data.seeding import STEP, seed_everything
 from sosr_timm.engine import snapshot
-from sosr_timm.engine.checkpoint import Position
-from sosr_timm.engine.evaluate import evaluate, to_device
-from sosr_timm.engine.run import METRICS, SMALLER_IS_BETTER, Run
+from sosr_timm.engine.epoch_end import finish_epoch
+from sosr_timm.engine.evaluate import to_device
+from sosr_timm.engine.run import Run
 
 
 def train(run: Run) -> int:
@@ -116,101 +114,3 @@ def log_interval(run: Run) -> None:
         **timing,
     }
     run.processes.accelerator.log(figures, step=run.step)
-
-
-def finish_epoch(run: Run) -> int:
-    """Evaluate, write the epoch down, save; returns the signal that ended the evaluation early, or 0."""
-    progress = run.progress
-    if not progress.evaluating:
-        agree_on_batch_norm(run)
-        progress.evaluating = True
-    metrics: dict[str, float] = {}
-    epoch = progress.epoch
-    if (epoch + 1) % run.options.run.val_interval == 0 or epoch + 1 == run.epochs:
-        started = time.perf_counter()
-        found = evaluate_all(run)
-        if found is None:
-            snapshot.save(run)
-            return run.requests.poll(0)[0]
-        metrics = found
-        run.progress.seconds += time.perf_counter() - started
-        run.console.say(describe_evaluation(run, metrics))
-    run.loss.end_epoch(run.processes.sum if run.processes.count > 1 else None)
-    means = run.meters.read_epoch()
-    progress.epoch, progress.update, progress.evaluating = epoch + 1, 0, False
-    if metrics:
-        remember(run, epoch, metrics)
-    write_epoch(run, epoch, means, metrics)
-    snapshot.save(run)
-    return run.requests.poll(0)[0]
-
-
-def agree_on_batch_norm(run: Run) -> None:
-    """Batch norm saw other samples in each process; evaluation wants one answer."""
-    if run.processes.count == 1 or not run.options.model.dist_bn:
-        return
-    for model in filter(None, (run.model, run.ema)):
-        distribute_bn(model, run.processes.count, reduce=run.options.model.dist_bn == "reduce")
-
-
-def evaluate_all(run: Run) -> dict[str, float] | None:
-    """Metrics of the weights and, with the suffix _ema, of their average; None where a signal came."""
-    models = {"": run.task.get_eval_model()}
-    if run.ema is not None and not run.options.model.model_ema_force_cpu:
-        models["_ema"] = run.ema
-    metrics: dict[str, float] = {}
-    for suffix, model in models.items():
-        table = evaluate(
-            # A wrapped model would broadcast its buffers, for which every process would need as many batches.
-            model.module if isinstance(model, DistributedDataParallel) else model,
-            run.evaluation_loader,
-            run.evaluation,
-            run.processes,
-            channels_last=run.options.model.channels_last,
-            stop=lambda: bool(run.requests.poll(0)[0]),
-        )
-        if table is None:
-            return None
-        found = table.compute()
-        metrics.update({name + suffix: found[name] for name in METRICS})
-    return metrics
-
-
-def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
-    """Keep the metrics of the last evaluation, and of the best one: by the average's figure where there is one."""
-    name = run.options.run.eval_metric
-    value = metrics.get(f"{name}_ema", metrics[name])
-    sign = -1 if name in SMALLER_IS_BETTER else 1
-    record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
-    run.progress.last = record
-    # Written so that a figure which is no number never counts as better.
-    if run.progress.best is None or sign * value > sign * run.progress.best["value"]:
-        run.progress.best = record
-
-
-def describe_evaluation(run: Run, metrics: dict[str, float]) -> str:
-    """One line with every metric."""
-    words = []
-    for suffix in ("", "_ema"):
-        if f"top1{suffix}" in metrics:
-            values = {name: metrics[name + suffix] for name in METRICS}
-            title = "evaluation" if not suffix else "average of weights"
-            words.append(
-                f"{title}: top-1 {values['top1']:.2f} %  top-5 {values['top5']:.2f} %  NLL {values['loss']:.4f}  "
-                f"ECE {values['ece']:.4f}  Brier {values['brier']:.4f}"
-            )
-    return f"epoch {run.progress.epoch + 1}  " + "  ".join(words)
-
-
-def write_epoch(run: Run, epoch: int, means: dict[str, float], metrics: dict[str, float]) -> None:
-    """The epoch's row and line, and the trackers' figures."""
-    training = {f"train_{name}": value for name, value in means.items()}
-    evaluation = {f"eval_{name}": value for name, value in metrics.items()}
-    if run.processes.is_main:
-        run.journal.row({"epoch": epoch, **training, **evaluation, "lr": run.lr})
-        timing = {"seconds": run.progress.seconds}
-        run.journal.line(
-            {"kind": "epoch", "step": run.step, "epoch": epoch, **training, **evaluation, "timing": timing}
-        )
-    if evaluation:
-        run.processes.accelerator.log({f"eval/{name}": value for name, value in metrics.items()}, step=run.step)

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.engine.checkpoint import MANIFEST, latest_whole, read_manifest_or_raise
+from sosr_timm.engine.checkpoint import MANIFEST, checkpoint_folders, latest_whole, read_manifest_or_raise
 from sosr_timm.engine.folder import RunFolder, claim_folder, folder_name
 from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
@@ -91,8 +91,11 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
             if found is not None:
                 _refuse_differences(folder, loaded)
                 return Plan(str(folder.path), str(found), _fallback_notes(damaged, found))
-            if run.experiment and damaged:
+            if damaged:
                 raise UserError(f"{folder.path}: no whole checkpoint ({damaged[0]})")
+        if folder.path.is_dir() and not checkpoint_folders(folder.checkpoints):
+            # It ended before its first checkpoint: nothing of it is worth keeping.
+            return Plan(str(folder.path), None, [f"{folder.path} has no checkpoint: starting anew in it"])
     return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
 
 

@@ -1,4 +1,4 @@
-"""What of a run goes into a checkpoint, and how a run takes it up again."""
+"""What of a run goes into a checkpoint."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from safetensors.torch import load_file, save_file
+from safetensors import SafetensorError
+from safetensors.torch import save_file
 
 from sosr_timm.engine.checkpoint import (
-    DamagedCheckpoint,
     Position,
     checkpoint_folders,
     point,
     publish,
-    read_manifest,
-    read_part,
     write_manifest,
     write_part,
 )
-from sosr_timm.engine.run import Progress, Run
+from sosr_timm.engine.run import Run
 from sosr_timm.engine.state import module_state
-from sosr_timm.errors import UserError
 from sosr_timm.version import __version__
 
 MODEL, EMA = "model.safetensors", "ema.safetensors"
@@ -48,7 +45,7 @@ def save(run: Run) -> Path | None:
         write_part(temporary, f"rank{run.processes.rank}", _rank_state(run))
         if run.processes.is_main:
             _write_shared(run, temporary)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         failure = _explain(run, error)
     if run.processes.maximum([int(bool(failure))])[0]:
         return _give_up(run, temporary, failure)
@@ -82,6 +79,7 @@ def _write_shared(run: Run, folder: Path) -> None:
             "optimizer": run.optimizer.state_dict(),
             "scaler": scaler.state_dict() if scaler is not None else None,
             "processes": run.processes.count,
+            "updates_per_epoch": run.updates_per_epoch,
             "batch_size": run.options.optimizer.batch_size,
             "global_batch": run.order.global_batch * run.options.optimizer.grad_accum_steps,
             "journal": run.journal.sizes(),
@@ -101,13 +99,14 @@ def _rank_state(run: Run) -> dict[str, Any]:
     return state
 
 
-def _explain(run: Run, error: OSError) -> str:
+def _explain(run: Run, error: Exception) -> str:
     try:
         free = shutil.disk_usage(run.folder.path).free
     except OSError:
         free = 0
     needed = sum(tensor.nbytes for tensor in run.model.state_dict().values()) * (3 + (run.ema is not None))
-    return f"{error.strerror or error} (a checkpoint takes about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)"
+    reason = getattr(error, "strerror", None) or error
+    return f"{reason} (a checkpoint takes about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)"
 
 
 def _give_up(run: Run, temporary: Path, failure: str) -> None:
@@ -136,71 +135,3 @@ def _trim(run: Run, final: Path) -> None:
     for pattern in (".unfinished-*", ".old-*"):
         for path in run.folder.checkpoints.glob(pattern):
             shutil.rmtree(path, ignore_errors=True)
-
-
-def restore(run: Run, checkpoint: Path) -> list[str]:
-    """Take up a run where a checkpoint left it.
-
-    Returns:
-        what the user should know: another number of processes.
-
-    Raises:
-        UserError: the checkpoint is damaged or belongs to another network, or the global batch differs.
-    """
-    try:
-        read_manifest(checkpoint)
-        shared = read_part(checkpoint, "run")
-        ranks = [read_part(checkpoint, f"rank{rank}") for rank in range(shared["processes"])]
-    except DamagedCheckpoint as error:
-        raise UserError(f"damaged checkpoint: {error}") from None
-    notes = _check_processes(run, shared)
-    try:
-        run.model.load_state_dict(load_file(str(checkpoint / MODEL)))
-        if run.ema is not None:
-            run.ema.load_state_dict(load_file(str(checkpoint / EMA)))
-        run.optimizer.load_state_dict(shared["optimizer"])
-        if shared["scaler"] is not None and run.processes.accelerator.scaler is not None:
-            run.processes.accelerator.scaler.load_state_dict(shared["scaler"])
-        _restore_rank(run, ranks)
-    except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{checkpoint} does not fit this run ({' '.join(str(error).split())[:300]})") from None
-    run.progress = Progress(**shared["progress"])
-    if run.processes.is_main:
-        run.journal.cut(shared["journal"])
-    return notes
-
-
-def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:
-    now = run.order.global_batch * run.options.optimizer.grad_accum_steps
-    if shared["global_batch"] != now:
-        raise UserError(
-            f"the run has {shared['global_batch']} samples per update, {run.processes.count} processes make {now}: "
-            f"start {shared['processes']} processes, or set --batch-size and --grad-accum-steps so that they make as many"
-        )
-    batch_size = run.options.optimizer.batch_size
-    if (shared["processes"], shared["batch_size"]) == (run.processes.count, batch_size):
-        return []
-    return [
-        f"going on with {run.processes.count} processes of {batch_size} samples instead of {shared['processes']} of "
-        f"{shared['batch_size']}: the same samples in the same steps at the same learning rate, but batch norm and mixing "
-        "see other batches, so figures will not be bit-identical"
-    ]
-
-
-def _restore_rank(run: Run, ranks: list[dict[str, Any]]) -> None:
-    rank, same = run.processes.rank, len(ranks) == run.processes.count
-    mine = ranks[rank] if same else ranks[0]
-    loss, meters = mine["loss"], mine["meters"]
-    if not same:
-        # What is summed over the processes at the end of the epoch is carried by the first one alone.
-        share = 1.0 if rank == 0 else 0.0
-        loss = loss | {name: share * sum(other["loss"][name] for other in ranks) for name in run.loss.additive_state}
-        meters = meters | {"interval": share * sum(other["meters"]["interval"] for other in ranks)}
-    names = mine["unreadable"] if same else [name for other in ranks for name in other["unreadable"]]
-    run.guard.unreadable = names if same or rank == 0 else []
-    run.loss.load_state_dict(loss)
-    run.meters.load_state_dict(meters)
-    if same and "buffers" in mine:
-        buffers = dict(run.model.named_buffers())
-        for name, value in mine["buffers"].items():
-            buffers[name].copy_(value)

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import sys
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
-from sosr_timm import results
-from sosr_timm.engine import snapshot
-from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.launch import start_processes
+import torch
+
+from sosr_timm.data.order import TrainingOrder
+from sosr_timm.engine.account import announce, describe, finish
+from sosr_timm.engine.build import build_run
+from sosr_timm.engine.folder import LOCK, RunFolder
+from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.log import check_trackers, logger, show_log, start_trackers
 from sosr_timm.engine.loop import train
-from sosr_timm.engine.resume import plan_run
-from sosr_timm.engine.run import Run, build_run
+from sosr_timm.engine.restore import restore
+from sosr_timm.engine.resume import Plan, plan_run
+from sosr_timm.engine.run import Run
+from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
 
@@ -40,115 +44,80 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     for note in plan.notes:
         logger.info("%s", note)
     folder = RunFolder(Path(plan.folder))
+    with folder.lock() if processes.is_main else nullcontext():
+        return train_in(folder, plan, options, loaded, processes)
+
+
+def train_in(
+    folder: RunFolder, plan: Plan, options: TrainOptions, loaded: Loaded[TrainOptions], processes: Processes
+) -> int:
+    """Train in a folder that is ours; returns the exit code."""
     try:
         run = build_run(options, processes, folder)
     except BaseException:
         if plan.checkpoint is None and processes.is_main:
-            discard_empty(folder)
+            discard_unborn(folder)
         raise
     if plan.checkpoint is None:
         if processes.is_main:
+            run.journal.cut({})
+            folder.checkpoints.mkdir(exist_ok=True)
             folder.write_about(flatten(options), describe(run, loaded))
     else:
-        for note in snapshot.restore(run, Path(plan.checkpoint)):
+        for note in restore(run, Path(plan.checkpoint)):
             logger.info("%s", note)
     start_trackers(processes.accelerator, options.run.log_with, folder, options.run.project, flatten(options), run.step)
     announce(run, plan.checkpoint)
-    signal_number = train(run)
+    signal_number = train_within_memory(run)
     processes.accelerator.end_training()
     return finish(run, signal_number)
 
 
-def discard_empty(folder: RunFolder) -> None:
-    """Take back a folder that no run came to live in; only empty ones can go."""
+def train_within_memory(run: Run) -> int:
+    """`train`, with advice where memory runs out.
+
+    Raises:
+        UserError: out of memory; names a batch size and an accumulation that keep the global batch.
+    """
+    try:
+        return train(run)
+    except RuntimeError as error:
+        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            raise
+        options = run.options.optimizer
+        pairs = run.training.mixing is not None
+        advice = smaller_batch(options.batch_size, options.grad_accum_steps, run.order, pairs)
+        raise UserError(f"out of memory at step {run.step + 1}: {advice}", on_one_rank=True) from None
+
+
+def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, pairs: bool) -> str:
+    """What to try where a batch does not fit: the largest proper divisor of it, with the accumulation to match.
+
+    Args:
+        batch_size: that did not fit.
+        grad_accum_steps: batches per update so far.
+        order: of the data.
+        pairs: the batch must be even.
+    """
+    fitting = [n for n in range(batch_size // 2, 0, -1) if batch_size % n == 0 and not (pairs and n % 2)]
+    if not fitting:
+        return "no smaller batch keeps the global batch; try --grad-checkpointing, --amp or a smaller --img-size"
+    accumulation = grad_accum_steps * batch_size // fitting[0]
+    updates = -(-order.batches_per_epoch // grad_accum_steps)
+    same = updates == -(-(order.num_samples // (fitting[0] * order.world_size)) // accumulation)
+    advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
+    return advice + (
+        "; add --resume auto to go on from the last checkpoint" if same else " (from the start of the run)"
+    )
+
+
+def discard_unborn(folder: RunFolder) -> None:
+    """Take back a folder that no run came to live in."""
+    if folder.is_run:
+        return
+    (folder.path / LOCK).unlink(missing_ok=True)
     for path in (folder.checkpoints, folder.path):
         try:
             path.rmdir()
         except OSError:
-            return
-
-
-def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
-    """What run.json holds: the loss in full, what was given where, what the run is fed, where it runs."""
-    form = run.image_format
-    return {
-        "loss": run.loss.full_form,
-        "smoothing": run.loss.smoothing,
-        "num_classes": run.model.num_classes,
-        "class_names": run.training.source.info.class_names,
-        "image_format": {name: getattr(form, name) for name in form.__dataclass_fields__},
-        "epochs": run.epochs,
-        "updates_per_epoch": run.updates_per_epoch,
-        "processes": run.processes.count,
-        "config": plain(loaded.config),
-        "command_line": plain(loaded.command_line),
-        "command": " ".join(sys.argv),
-        "environment": results.environment(),
-    }
-
-
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as JSON holds them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
-def announce(run: Run, checkpoint: str | None) -> None:
-    """What is about to be trained, in a few lines."""
-    options, processes = run.options, run.processes
-    parameters = sum(parameter.numel() for parameter in run.model.parameters())
-    size = f"{run.image_format.channels} x {run.image_format.height} x {run.image_format.width}"
-    logger.info(
-        "%s  %s parameters  %s classes  %s", options.model.model, f"{parameters:,}", run.model.num_classes, size
-    )
-    logger.info("loss %s", run.loss.full_form)
-    batch = f"{options.optimizer.batch_size} x {processes.count} x {options.optimizer.grad_accum_steps}"
-    logger.info(
-        "%s training and %s evaluation images, batch %s (samples x processes x accumulation), %s epochs of %s updates on %s",
-        f"{run.order.num_samples:,}",
-        f"{run.evaluation.num_samples:,}",
-        batch,
-        run.epochs,
-        run.updates_per_epoch,
-        processes.device,
-    )
-    logger.info("run folder %s", run.folder.path)
-    if checkpoint:
-        logger.info("goes on from %s, after %d of %d epochs", Path(checkpoint).name, run.progress.epoch, run.epochs)
-
-
-def finish(run: Run, signal_number: int) -> int:
-    """Say how the run ended and, where it is whole, write its result; returns the exit code."""
-    best, last = run.progress.best, run.progress.last
-    if signal_number:
-        logger.info("stopped early by signal %d; --resume auto goes on from here", signal_number)
-        return run.options.run.exit_code_on_signal
-    for title, record in (("best", best), ("last", last)):
-        if record is not None:
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in record["metrics"].items())
-            logger.info("%s epoch %d: %s", title, record["epoch"] + 1, metrics)
-    if run.progress.epoch < run.epochs:
-        logger.info("stopped after epoch %d as --stop-epoch says; --resume auto goes on", run.progress.epoch)
-    elif run.processes.is_main and best is not None:
-        results.save_result(result_of(run), run.folder.path, "result.json")
-    return 0
-
-
-def result_of(run: Run) -> results.RunResult:
-    """The finished run as one small record."""
-    options = run.options
-    best, last = run.progress.best, run.progress.last
-    return results.RunResult(
-        recipe=Path(options.run.config).stem if options.run.config else "",
-        dataset=options.data.dataset or str(options.data.data or options.data.data_dir),
-        model=options.model.model,
-        loss=run.loss.full_form,
-        seed=options.run.seed,
-        epochs=run.epochs,
-        best={**best["metrics"], "epoch": best["epoch"]},
-        last={**last["metrics"], "epoch": last["epoch"]},
-        options_digest=results.digest(flatten(options)),
-        seconds=run.progress.seconds,
-        processes=run.processes.count,
-        command=" ".join(sys.argv),
-        environment=results.environment(),
-    )
+            return  # something else lies in it, which is not ours to take

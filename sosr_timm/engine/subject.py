@@ -47,7 +47,7 @@ class StoredRun:
 
 
 def find_run(path: str | None, which: str) -> StoredRun | None:
-    """The run at a path: of a run folder the best or last checkpoint, or the checkpoint itself; None where there is none.
+    """The run at a path, with its best or last checkpoint where the path names none; None where there is no run.
 
     Raises:
         UserError: a run without a whole checkpoint, or a damaged one.

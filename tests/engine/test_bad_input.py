@@ -95,7 +95,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_it_is_used(finished, c
     content = bytearray((last / "model.safetensors").read_bytes())
     content[-5] ^= 1
     (last / "model.safetensors").write_bytes(content)
-    with pytest.raises(UserError, match="damaged checkpoint.*model.safetensors is not what was written"):
+    with pytest.raises(UserError, match=r"damaged checkpoint.*model.safetensors is not what was written"):
         train_here("--resume", last)
     assert train_here("--resume", run.path) == 0
     output = capsys.readouterr().out

@@ -1,4 +1,4 @@
-"""Two real processes: the same evaluation as one, the same soft labels, an exact resumption, a change of their number."""
+"""Two real processes: the same evaluation and soft labels as one, exact resumption, a change of their number."""
 
 import json
 import os
@@ -117,9 +117,9 @@ def test_two_processes_and_one_have_the_same_soft_labels_from_the_same_samples(t
 
 
 def test_accelerate_launch_that_starts_fewer_processes_than_asked_is_refused(tmp_path):
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     ended = subprocess.run(
-        [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "2"]
-        + ["train.py", *SMALL, "--output", str(tmp_path)],
+        [*launcher, "--cpu", "--num_processes", "2", "train.py", *SMALL, "--output", str(tmp_path)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         capture_output=True,

@@ -8,7 +8,7 @@ from tests.engine.harness import SMALL, assert_same_run, copy_until, only_run, t
 CASES = {
     "ce": ["--loss", "ce"],
     "sosr": ["--loss", "sosr", "--reprob", "0.5", "--drop", "0.2"],
-    "ols+sosr": ["--loss", "ols+sosr", "--grad-accum-steps", "4", "--model-ema", "--model-ema-decay", "0.9"],
+    "ols+sosr": ["--loss", "ols+sosr", "--grad-accum-steps", "2", "--model-ema", "--model-ema-decay", "0.9"],
     "maxsup": ["--loss", "maxsup", "--opt", "adamw", "--lr", "0.002", "--aa", "rand-m5-n1", "--sched-on-updates"],
     "sosr_mixed": ["--loss", "sosr", "--mixup", "0.5", "--cutmix", "1.0", "--mixup-off-epoch", "1"],
     "all_terms": ["--loss", "ols+sosr+cp", "--cutmix", "1.0", "--mixup-mode", "elem", "--clip-grad", "1.0"],
