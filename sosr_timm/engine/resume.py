@@ -11,7 +11,7 @@ from sosr_timm.engine.checkpoint import MANIFEST, checkpoint_folders, latest_who
 from sosr_timm.engine.folder import RunFolder, claim_folder, folder_name
 from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.options.fields import FREE, options_of
+from sosr_timm.options.fields import THIS_START, TRAINING, options_of
 from sosr_timm.options.load import Loaded, build, check_values
 from sosr_timm.options.train import TrainOptions
 
@@ -137,7 +137,7 @@ def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
     known = options_of(TrainOptions)
     lines = []
     for name, now in _given_now(loaded, about).items():
-        if known[name].scope == FREE or name not in stored or _plain(stored[name]) == _plain(now):
+        if known[name].scope != TRAINING or name not in stored or _plain(stored[name]) == _plain(now):
             continue
         where = "the command line" if name in loaded.command_line else loaded.options.run.config
         lines.append(f"{known[name].flag} is {_plain(stored[name])!r} in the run and {_plain(now)!r} in {where}")
@@ -171,5 +171,6 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
     known = options_of(TrainOptions)
     values = check_values(known, stored, str(folder.options))
     given = _given_now(loaded, about)
-    values.update({name: value for name, value in given.items() if known[name].scope == FREE})
+    values = {name: value for name, value in values.items() if known[name].scope != THIS_START}
+    values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
     return build(TrainOptions, values)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.options.fields import FREE, Option, options_of
+from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 
@@ -47,7 +47,7 @@ def row(option: Option, marks: bool) -> str:
     names = ", ".join(f"`{name}`" for name in (option.flag, *option.also))
     if option.positional:
         names += " or bare"
-    star = " *" if marks and option.scope == FREE else ""
+    star = " *" if marks and option.scope != TRAINING else ""
     cells = (names + star, takes(option), written(option.default), option.help)
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 

@@ -12,8 +12,9 @@ from typing import Any
 from sosr_timm.errors import UserError
 from sosr_timm.options.kinds import Kind, short
 
-# An option that changes what is trained may not differ between a run and its resumption; these may.
-TRAINING, FREE = "training", "free"
+# An option that changes what is trained may not differ between a run and its resumption; a free one may, and is kept
+# where it is not given anew; one of a single start is forgotten with that start.
+TRAINING, FREE, THIS_START = "training", "free", "this start"
 
 
 def flag(
@@ -35,7 +36,7 @@ def flag(
         choices: the only values allowed.
         const: value of the flag when it stands without one (`--torchcompile`).
         positional: also a bare argument of the command line.
-        scope: TRAINING, or FREE for what may change when a run is resumed.
+        scope: TRAINING, or FREE for what may change when a run is resumed, or THIS_START for what holds once.
     """
     metadata = {
         "help": help,

@@ -6,7 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-from sosr_timm.options.fields import FREE, flag
+from sosr_timm.options.fields import FREE, THIS_START, flag
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
@@ -95,7 +95,7 @@ class OptimizerOptions:
 @dataclass
 class ScheduleOptions:
     epochs: int = flag(300, "epochs to train")
-    stop_epoch: int | None = flag(None, "stop after this many epochs without changing the schedule", scope=FREE)
+    stop_epoch: int | None = flag(None, "stop after this many epochs without changing the schedule", scope=THIS_START)
     sched: str = flag("cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, none)")
     sched_on_updates: bool = flag(False, "change the learning rate at every update instead of every epoch")
     lr: float | None = flag(None, "learning rate; overrides lr-base")
@@ -158,11 +158,11 @@ class LossOptions:
 
 @dataclass
 class RunOptions:
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=FREE)
+    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=THIS_START)
     seed: int = flag(42, "seed of weights, order of data, augmentation and dropout")
     output: str = flag("output/train", "folder that holds run folders", scope=FREE)
     experiment: str = flag("", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE)
-    resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=FREE)
+    resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=THIS_START)
     checkpoint_every: str = flag("", "checkpoint within epochs too: updates ('500') or seconds ('600s')", scope=FREE)
     exit_code_on_signal: int = flag(
         0, "exit code after a signal ended the run early, for a scheduler's requeue", scope=FREE
@@ -181,7 +181,7 @@ class RunOptions:
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)
     checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)
     save_epochs: tuple[int, ...] = flag((), "keep the checkpoints after these epochs", scope=FREE)
-    num_processes: int | None = flag(None, "refuse to start unless this many processes run", scope=FREE)
+    num_processes: int | None = flag(None, "refuse to start unless this many processes run", scope=THIS_START)
 
 
 @dataclass

@@ -4,7 +4,7 @@ import argparse
 
 import pytest
 
-from sosr_timm.options.fields import FREE, TRAINING, flag, options_of
+from sosr_timm.options.fields import FREE, THIS_START, TRAINING, flag, options_of
 from sosr_timm.options.load import make_parser
 from tests.options.flags import HERE, PROGRAMS, declared, describe, names_read_outside_options
 
@@ -36,7 +36,7 @@ def test_every_option_is_read_by_the_package(program):
 def test_every_option_says_what_it_does(program):
     for option in declared(program).values():
         assert len(option.help) >= 5 and "\n" not in option.help, option.name
-        assert option.scope in (TRAINING, FREE), option.name
+        assert option.scope in (TRAINING, FREE, THIS_START), option.name
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
