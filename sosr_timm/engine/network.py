@@ -158,7 +158,8 @@ def image_format(options: ModelOptions, info: SourceInfo, model: nn.Module, imag
         side = info.image_size if given["img_size"] is None else given["img_size"]
         from_data = {"img_size": side, "mean": info.mean, "std": info.std, "crop_pct": 1.0 if info.image_size else None}
         given.update({name: value for name, value in from_data.items() if given[name] is None})
-    if channels != 3 and given["mean"] is None:
+    of_model = getattr(model, "pretrained_cfg", {}).get("mean") or ()
+    if given["mean"] is None and len(of_model) != channels:
         given.update(mean=(0.5,) * channels, std=(0.5,) * channels)
     if given["img_size"] is not None and given["input_size"] is None:
         given["input_size"] = (channels, given["img_size"], given["img_size"])

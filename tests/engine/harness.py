@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 
 from sosr_timm.engine.checkpoint import MANIFEST, checkpoint_folders
 from sosr_timm.engine.folder import RunFolder
+from sosr_timm.engine.journal import read_lines
 from sosr_timm.engine.start import run_training
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
@@ -110,3 +111,8 @@ def assert_same_run(first: RunFolder, second: RunFolder) -> None:
     assert progress_of(one) == progress_of(two)
     assert journal_of(first) == journal_of(second)
     assert (one / MANIFEST).is_file()
+
+
+def read_lines_of(run: RunFolder) -> list[dict]:
+    """The records of a run's metrics.jsonl."""
+    return read_lines(run.metrics)

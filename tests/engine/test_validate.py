@@ -1,0 +1,106 @@
+"""validate.py: runs, checkpoints, timm models and folders in timm's format; the same figure as in training."""
+
+import csv
+import json
+
+import pytest
+import timm
+from accelerate.state import AcceleratorState, GradientState
+from safetensors.torch import load_file
+from timm.models import save_for_hf
+
+from sosr_timm.engine.checkpoint import checkpoint_folders
+from sosr_timm.engine.folder import RunFolder
+from sosr_timm.engine.validation import run_validation
+from sosr_timm.errors import UserError
+from sosr_timm.options.load import load
+from sosr_timm.options.validate import ValidateOptions
+from tests.engine.harness import SMALL, only_run, train_here
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory) -> RunFolder:
+    output = tmp_path_factory.mktemp("runs")
+    assert train_here(*SMALL, "--loss", "sosr", "--model-ema", "--model-ema-decay", "0.5", "--output", output) == 0
+    return only_run(output)
+
+
+def validate(capsys, *arguments: object) -> dict:
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    capsys.readouterr()
+    assert run_validation(load(ValidateOptions, [str(argument) for argument in arguments])) == 0
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def test_a_run_folder_gives_the_figures_of_its_best_epoch(run, capsys):
+    record = validate(capsys, run.path)
+    stored = json.loads((run.path / "result.json").read_text())["best"]
+    for name in ("top1", "top5", "loss", "ece", "brier"):
+        assert record["weights"]["weights"][name] == stored[name]
+        assert record["weights"]["average of weights"][name] == stored[f"{name}_ema"]
+    assert json.loads((run.path / "evaluation.json").read_text()) == record
+
+
+def test_the_last_checkpoint_and_a_checkpoint_folder(run, capsys):
+    stored = json.loads((run.path / "result.json").read_text())["last"]
+    assert validate(capsys, run.path, "--which", "last")["weights"]["weights"]["top1"] == stored["top1"]
+    first = checkpoint_folders(run.checkpoints)[-1]
+    rows = list(csv.DictReader(run.summary.open()))
+    assert validate(capsys, first)["weights"]["weights"]["loss"] == float(rows[0]["eval_loss"])
+
+
+def test_only_the_average_of_the_weights(run, capsys):
+    assert list(validate(capsys, run.path, "--use-ema")["weights"]) == ["average of weights"]
+
+
+def test_a_folder_in_timms_format_and_a_file_of_weights(run, capsys, tmp_path):
+    best = (run.checkpoints / "best").resolve()
+    model = timm.create_model("cifar_resnet20", num_classes=10, in_chans=1)
+    model.load_state_dict(load_file(str(best / "model.safetensors")))
+    fed = {"mean": (0.3059,), "std": (0.3763,), "input_size": (1, 8, 8), "crop_pct": 1.0}
+    model.pretrained_cfg = {**model.pretrained_cfg, **fed}
+    save_for_hf(model, str(tmp_path / "hub"), safe_serialization=True)
+    data = ["--dataset", "digits", "--num-samples", "40", "--batch-size", "16", "--workers", "0"]
+    expected = validate(capsys, run.path)["weights"]["weights"]
+    assert validate(capsys, "--model", f"local-dir:{tmp_path / 'hub'}", *data)["weights"]["weights"] == expected
+    file = best / "model.safetensors"
+    found = validate(capsys, "--model", "cifar_resnet20", "--checkpoint", file, *data, "--img-size", "8")
+    assert found["weights"]["weights"] == expected
+
+
+def test_results_files(run, capsys, tmp_path):
+    record = validate(capsys, run.path, "--results-file", tmp_path / "a.csv", "--results-format", "csv")
+    (first, second) = csv.DictReader((tmp_path / "a.csv").open())
+    assert float(first["top1"]) == record["weights"]["weights"]["top1"]
+    assert second["weights"] == "average of weights"
+    record = validate(capsys, run.path, "--results-file", tmp_path / "a.json")
+    assert record == json.loads((tmp_path / "a.json").read_text())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "nothing to evaluate: name a run folder, a checkpoint, or a model with --model"),
+        (["nowhere"], "nowhere: no such run folder, checkpoint or data folder"),
+        (["--model", "cifar_resnet2", "--dataset", "digits"], "unknown model 'cifar_resnet2': did you mean"),
+        (["--model", "cifar_resnet20", "--dataset", "digits"], "whose weights"),
+        (["--model", "cifar_resnet20", "--dataset", "digits", "--checkpoint", "none.pth"], "none.pth is no file"),
+        (["--model", "cifar_resnet20"], "no data"),
+    ],
+)
+def test_bad_input(arguments, message):
+    AcceleratorState._reset_state(True)
+    with pytest.raises(UserError, match=message):
+        run_validation(load(ValidateOptions, arguments))
+
+
+def test_another_number_of_classes_is_refused(run, tmp_path):
+    from PIL import Image
+
+    for name in "ab":
+        (tmp_path / "validation" / name).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "validation" / name / "0.png")
+    AcceleratorState._reset_state(True)
+    with pytest.raises(UserError, match="the network has 10 classes, the data set 2"):
+        run_validation(load(ValidateOptions, [str(run.path), "--data-dir", str(tmp_path)]))
