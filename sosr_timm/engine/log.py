@@ -96,6 +96,7 @@ class Console:
         self.is_main = is_main
         self.on_terminal = is_main and sys.stderr.isatty()
         self._bar: tqdm | None = None
+        self._said: set[str] = set()
 
     def start_epoch(self, epoch: int, epochs: int, updates: int, done: int) -> None:
         if self.on_terminal:
@@ -125,6 +126,13 @@ class Console:
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+    def say_once(self, message: str) -> None:
+        """A hint that is not repeated, whatever figures it holds."""
+        kind = "".join(character for character in message if not character.isdigit())
+        if kind not in self._said:
+            self._said.add(kind)
+            self.say(message)
 
     def say(self, message: str) -> None:
         """A line of its own, above the bar where there is one."""

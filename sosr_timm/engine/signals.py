@@ -51,6 +51,12 @@ class Requests:
         self._updates_since = 0
         self._saved_at = time.monotonic()
 
+    def share_of_interval(self, seconds: float) -> float:
+        """What part of the time since the last checkpoint `seconds` is; 0 without --checkpoint-every."""
+        if not (self.updates or self.seconds):
+            return 0.0
+        return seconds / max(seconds, time.monotonic() - self._saved_at)
+
     def poll(self, updates: int = 1) -> tuple[int, bool]:
         """(the signal that came to any process or 0, whether a checkpoint is due); a collective call.
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import shutil
+import time
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +23,8 @@ from sosr_timm.engine.run import Run
 from sosr_timm.engine.state import module_state
 from sosr_timm.version import __version__
 
+# Share of the time between checkpoints that writing one may take before the run says so.
+STALL = 0.05
 MODEL, EMA = "model.safetensors", "ema.safetensors"
 
 
@@ -33,6 +37,7 @@ def save(run: Run) -> Path | None:
     Returns:
         the checkpoint's folder; None where it could not be written.
     """
+    started = time.monotonic()
     position = Position(run.progress.epoch, run.progress.update)
     final = run.folder.checkpoints / position.folder_name
     temporary = run.folder.checkpoints / f".unfinished-{position.folder_name}"
@@ -62,6 +67,12 @@ def save(run: Run) -> Path | None:
             failure = _explain(run, error)
     if run.processes.maximum([int(bool(failure))])[0]:
         return _give_up(run, temporary, failure)
+    share = run.requests.share_of_interval(time.monotonic() - started)
+    if share > STALL and position.update:
+        run.console.say_once(
+            f"writing checkpoints takes {share:.0%} of the time: --checkpoint-every "
+            f"{math.ceil((time.monotonic() - started) / STALL)}s would take {STALL:.0%}"
+        )
     run.requests.saved_now()
     return final
 

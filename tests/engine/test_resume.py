@@ -1,9 +1,18 @@
 """A run that was stopped anywhere and resumed ends as the run that was never stopped: bit for bit."""
 
 import pytest
+import torch
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
-from tests.engine.harness import SMALL, assert_same_run, copy_until, only_run, train_here
+from tests.engine.harness import (
+    SMALL,
+    assert_same_run,
+    copy_until,
+    journal_of,
+    only_run,
+    tensors_of,
+    train_here,
+)
 
 CASES = {
     "ce": ["--loss", "ce"],
@@ -11,6 +20,7 @@ CASES = {
     "ols+sosr": ["--loss", "ols+sosr", "--grad-accum-steps", "2", "--model-ema", "--model-ema-decay", "0.9"],
     "maxsup": ["--loss", "maxsup", "--opt", "adamw", "--lr", "0.002", "--aa", "rand-m5-n1", "--sched-on-updates"],
     "sosr_mixed": ["--loss", "sosr", "--mixup", "0.5", "--cutmix", "1.0", "--mixup-off-epoch", "1"],
+    "half precision": ["--loss", "sosr", "--amp", "--amp-dtype", "bfloat16", "--channels-last"],
     "all_terms": ["--loss", "ols+sosr+cp", "--cutmix", "1.0", "--mixup-mode", "elem", "--clip-grad", "1.0"],
 }
 
@@ -26,3 +36,40 @@ def test_a_resumed_run_equals_the_straight_one(case, tmp_path):
         copy = copy_until(straight, name, tmp_path / name)
         assert train_here(*arguments, "--output", tmp_path / name, "--resume", "auto") == 0
         assert_same_run(straight, copy)
+
+
+def test_the_number_of_workers_changes_nothing(tmp_path):
+    arguments = [*SMALL, "--loss", "ols+sosr", "--cutmix", "1.0", "--reprob", "0.5", "--drop", "0.2", "--vflip", "0.5"]
+    for workers in (0, 3):
+        assert train_here(*arguments, "--workers", workers, "--output", tmp_path / str(workers)) == 0
+    assert_same_run(only_run(tmp_path / "0"), only_run(tmp_path / "3"))
+    names = [path.name for path in checkpoint_folders(only_run(tmp_path / "0").checkpoints)]
+    copy = copy_until(only_run(tmp_path / "0"), names[-1], tmp_path / "resumed")
+    assert train_here("--resume", copy.path, "--workers", "3") == 0
+    assert_same_run(only_run(tmp_path / "0"), copy)
+
+
+def test_an_older_checkpoint_can_be_gone_on_from(tmp_path):
+    assert train_here(*SMALL, "--loss", "ols", "--checkpoint-every", "3", "--output", tmp_path) == 0
+    run = only_run(tmp_path)
+    before, weights = journal_of(run), tensors_of(checkpoint_folders(run.checkpoints)[0])
+    assert train_here("--resume", checkpoint_folders(run.checkpoints)[-1]) == 0
+    assert journal_of(run) == before
+    after = tensors_of(checkpoint_folders(run.checkpoints)[0])
+    assert all(torch.equal(tensor, after[name]) for name, tensor in weights.items())
+
+
+def test_trackers_and_the_journal_hold_the_same_figures(tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    arguments = [*SMALL, "--loss", "sosr", "--log-with", "tensorboard", "--output", tmp_path]
+    assert train_here(*arguments, "--stop-epoch", "1") == 0
+    run = only_run(tmp_path)
+    assert train_here("--resume", run.path) == 0
+    (events,) = {path.parent for path in run.path.rglob("events.out.tfevents.*") if path.parent.name == "sosr_timm"}
+    record = EventAccumulator(str(events)).Reload()
+    _, lines = journal_of(run)
+    expected = {line["step"]: line["loss"] for line in lines if line["kind"] == "train"}
+    found = {scalar.step: scalar.value for scalar in record.Scalars("train/loss")}
+    assert found.keys() == expected.keys()
+    assert all(abs(found[step] - expected[step]) < 1e-6 for step in expected)
