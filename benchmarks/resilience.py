@@ -121,7 +121,10 @@ def fill_disks(folder: Path, straight: RunFolder, count: int, choose: random.Ran
     """Run on a small disk that is full for a while: is a whole checkpoint ever lost, is the end the same?"""
     disk = folder / "disk"
     disk.mkdir()
-    if os.geteuid() or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40M", "tmpfs", str(disk)], check=False).returncode:
+    if (
+        os.geteuid()
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40M", "tmpfs", str(disk)], check=False).returncode
+    ):
         return {"moments": 0, "why": "only root can make a small disk"}
     lost = same = refused = 0
     try:
@@ -196,7 +199,9 @@ def main() -> None:
         assert finish(folder / "straight") == 0
         seconds = time.perf_counter() - started
         straight = RunFolder(folder / "straight" / "run")
-        print(f"the straight run takes {seconds:.1f} s and leaves {len(checkpoint_folders(straight.checkpoints))} checkpoints")
+        print(
+            f"the straight run takes {seconds:.1f} s and leaves {len(checkpoint_folders(straight.checkpoints))} checkpoints"
+        )
         record = {
             "kill": kill_anywhere(folder, straight, arguments.kills, seconds, choose),
             "flip": flip_bytes(folder, straight, arguments.flips, choose),

@@ -1,0 +1,134 @@
+"""What a whole training step costs with each loss, and what importing the package costs, side by side in one run.
+
+    python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 9] [--quick]
+
+Steps of all losses are interleaved, so that a busy moment of the machine hits all alike; the ratio is the median
+over the rounds of a loss's seconds over those of `ce` in the same round. Writes results/bench_step_cpu.json (or _cuda).
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import timm
+import torch
+from rich.console import Console
+from rich.table import Table
+from timm.task import ClassificationTask
+
+import sosr_timm
+from sosr_timm import results
+
+SPECS = ("ce", "sosr", "ols", "maxsup", "cp", "ols+sosr", "ce+sosr+maxsup+cp")
+IMPORTS = {"timm": "import timm", "timm and sosr_timm": "import timm, sosr_timm"}
+
+
+def seconds_of_step(
+    task: ClassificationTask, optimizer: torch.optim.Optimizer, batch: tuple[torch.Tensor, ...]
+) -> float:
+    """One update, from the forward pass to the weights."""
+    synchronize = torch.cuda.synchronize if batch[0].is_cuda else lambda: None
+    synchronize()
+    started = time.perf_counter()
+    task(*batch)["loss"].backward()
+    optimizer.step()
+    optimizer.zero_grad()
+    synchronize()
+    return time.perf_counter() - started
+
+
+def measure_steps(model: str, batch_size: int, repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
+    """Median seconds and the median ratio to `ce` for each loss, over interleaved rounds."""
+    network = timm.create_model(model, num_classes=100).to(device).train()
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(batch_size, 3, 32, 32, generator=generator).to(device)
+    target = torch.randint(100, (batch_size,), generator=generator).to(device)
+    losses = {spec: sosr_timm.create_loss(spec, num_classes=100).to(device) for spec in SPECS}
+    tasks = {spec: ClassificationTask(network, loss, device=device, verbose=False) for spec, loss in losses.items()}
+    rounds = []
+    for _ in range(repeats + 1):
+        rounds.append({spec: seconds_of_step(task, optimizer, (images, target)) for spec, task in tasks.items()})
+    rounds = rounds[1:]  # the first warms up
+    return {
+        spec: {
+            "seconds": statistics.median(times[spec] for times in rounds),
+            "over_ce": statistics.median(times[spec] / times["ce"] for times in rounds),
+        }
+        for spec in SPECS
+    }
+
+
+def measure_losses(batch_size: int, repeats: int, device: torch.device) -> dict[str, float]:
+    """Median seconds of each loss alone, forward and backward: what the step's difference is made of."""
+    logits = torch.randn(batch_size, 100, device=device, requires_grad=True)
+    target = torch.arange(batch_size, device=device) % 100
+    found = {}
+    for spec in SPECS:
+        loss = sosr_timm.create_loss(spec, num_classes=100).to(device)
+        times = []
+        for _ in range(20 * repeats):
+            started = time.perf_counter()
+            loss(logits, target).backward()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times.append(time.perf_counter() - started)
+        found[spec] = statistics.median(times)
+    return found
+
+
+def measure_imports(repeats: int) -> dict[str, float]:
+    """Median seconds of importing timm alone and with the package, each in processes of its own, in turn."""
+    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    for _ in range(repeats):
+        for name, statement in IMPORTS.items():
+            code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
+            ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+            times[name].append(float(ended.stdout))
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    return {**medians, "added": medians["timm and sosr_timm"] - medians["timm"]}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", default="cifar_resnet56")
+    parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--quick", action="store_true", help="a small network and few repeats, to see that it runs")
+    arguments = parser.parse_args()
+    if arguments.quick:
+        arguments.model, arguments.batch_size, arguments.repeats = "cifar_resnet20", 16, 2
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    steps = measure_steps(arguments.model, arguments.batch_size, arguments.repeats, device)
+    alone = measure_losses(arguments.batch_size, arguments.repeats, device)
+    imports = measure_imports(3)
+    table = Table(title=f"{arguments.model}, batch {arguments.batch_size}, {device}", title_justify="left")
+    for name in ("loss", "step, s", "over ce", "loss alone, ms", "of the step"):
+        table.add_column(name, justify="left" if name == "loss" else "right")
+    for spec, figures in steps.items():
+        share = alone[spec] / figures["seconds"]
+        cells = (f"{figures['seconds']:.4f}", f"{figures['over_ce']:.3f}", f"{1e3 * alone[spec]:.3f}", f"{share:.2%}")
+        table.add_row(spec, *cells)
+    Console(width=100).print(table)
+    print("import seconds: " + "  ".join(f"{name} {value:.3f}" for name, value in imports.items()))
+    record = {
+        "model": arguments.model,
+        "batch_size": arguments.batch_size,
+        "repeats": arguments.repeats,
+        "threads": torch.get_num_threads(),
+        "steps": steps,
+        "loss_alone_seconds": alone,
+        "import_seconds": imports,
+        "environment": results.environment(),
+    }
+    if not arguments.quick:
+        results.write_json(Path(__file__).parents[1] / "results" / f"bench_step_{device.type}.json", record)
+
+
+if __name__ == "__main__":
+    main()
