@@ -50,7 +50,7 @@ def test_what_the_weights_are(name):
 
 
 def missing(kind):
-    if issubclass(kind, errors.HfHubHTTPError):
+    if issubclass(kind, errors.HfHubHTTPError) and kind is not errors.LocalEntryNotFoundError:
         return kind("not there", response=mock.MagicMock())
     return kind("not there")
 
