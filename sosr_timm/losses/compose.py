@@ -13,6 +13,11 @@ from sosr_timm.losses.keywords import context_of
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
 from sosr_timm.losses.targets import Labels, check_logits, read_target
 
+# Asked once: torch 2.6 cannot compile the question.
+AUTOCAST_DEVICES = tuple(
+    name for name in ("cpu", "cuda", "mps", "xpu", "hpu", "mtia") if torch.amp.is_autocast_available(name)
+)
+
 
 def create_loss(
     spec: str | LossSpec,
@@ -173,6 +178,6 @@ class ComposedLoss(nn.Module):
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager:
     """Autocast off, where the device has it: it would multiply matrices in bfloat16."""
-    if torch.amp.is_autocast_available(device_type):
+    if device_type in AUTOCAST_DEVICES:
         return torch.autocast(device_type, enabled=False)
     return contextlib.nullcontext()
