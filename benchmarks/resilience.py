@@ -1,6 +1,6 @@
 """Kill a run anywhere, flip bytes in its checkpoints, fill its disk: what is lost? Nothing should be.
 
-    python -m benchmarks.resilience [--kills 100] [--flips 30] [--full-disks 12]
+    python -m benchmarks.resilience [--kills 100] [--flips 30] [--full-disks 30]
 
 Every trial is a real process that trains on real images, forked from one that has the libraries loaded, so that a trial
 takes seconds. Prints a table and writes results/bench_resilience.json.
@@ -188,7 +188,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--flips", type=int, default=30)
-    parser.add_argument("--full-disks", type=int, default=12)
+    parser.add_argument("--full-disks", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
