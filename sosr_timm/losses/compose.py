@@ -129,10 +129,10 @@ class ComposedLoss(nn.Module):
         logits = working_precision(logits)
         with without_autocast(logits.device.type):
             value, logged = self.base(logits, labels)
-            parts = {self.spec.base.name: value.detach()} | logged
+            parts = {self.spec.base.name: value.detach(), **logged}
             for name, penalty in self.penalties.items():
                 share, logged = penalty(logits, labels)
-                parts |= {name: share.detach()} | logged
+                parts = {**parts, name: share.detach(), **logged}
                 value = value + share
         self.parts = parts
         return value
