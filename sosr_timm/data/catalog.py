@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import gzip
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from sosr_timm.data.folder import open_folder
+from sosr_timm.data.class_map import read_class_map
+from sosr_timm.data.folder import find_split, open_folder
+from sosr_timm.data.idx import read_idx
 from sosr_timm.data.source import ArraySource, ImageSource, PairSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError
 from sosr_timm.registry import Registry
@@ -16,6 +18,8 @@ DATASETS: Registry = Registry("data set")
 TRAIN_SPLITS = ("train", "training")
 EVALUATION_SPLITS = ("validation", "val", "valid", "eval", "evaluation", "test")
 
+# timm reads their evaluation part for every name but train and training, a mistyped one too.
+TORCHVISION_WITH_TWO_SPLITS = ("cifar10", "cifar100", "mnist", "kmnist", "qmnist", "fashion_mnist")
 FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
 
@@ -49,12 +53,13 @@ def digits(split: str, root: str | None, download: bool) -> ImageSource:
 def fashion_mnist(split: str, root: str | None, download: bool) -> ImageSource:
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28 x 28 pixels.
 
-    Looked for in Debian's package `dataset-fashion-mnist`, then in `root`, then downloaded through torchvision.
+    Looked for in `root` (as files or as torchvision lays them out), without a `root` in Debian's package
+    `dataset-fashion-mnist`; what is not there may be downloaded through torchvision.
     """
     part = "train" if is_training_split(split, "fashion_mnist") else "t10k"
     folder = _fashion_mnist_folder(root, download)
-    images = _read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = _read_idx(folder, f"{part}-labels-idx1-ubyte")
+    images = read_idx(folder, f"{part}-images-idx3-ubyte")
+    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
     if len(images) != len(labels):
         raise UserError(f"{folder}: {len(images)} images but {len(labels)} labels in '{part}'")
     names = (
@@ -86,26 +91,6 @@ def _fashion_mnist_folder(root: str | None, download: bool) -> Path:
     )
 
 
-def _read_idx(folder: Path, name: str) -> np.ndarray:
-    """An array from a file in IDX format, gzipped or not.
-
-    Raises:
-        UserError: the file is missing, damaged or not IDX.
-    """
-    path = folder / f"{name}.gz"
-    path = path if path.is_file() else folder / name
-    try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path}: cannot be read ({error})") from None
-    dimensions = content[3] if len(content) > 3 else 0
-    header = 4 + 4 * dimensions
-    shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(dimensions))
-    if content[:3] != b"\x00\x00\x08" or len(content) != header + int(np.prod(shape, dtype=np.int64)):
-        raise UserError(f"{path}: not a whole IDX file of bytes")
-    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)
-
-
 def open_source(
     dataset: str,
     root: str | None,
@@ -127,13 +112,20 @@ def open_source(
     Raises:
         UserError: an unknown name, no such folder, no images in it.
     """
-    if dataset in DATASETS:
-        return DATASETS[dataset](split, root, download)
-    prefix = dataset.partition("/")[0].lower()
+    prefix, slash, _ = dataset.partition("/")
+    prefix = prefix.lower() if slash else ""
     if dataset in ("", "folder"):
         return open_folder(root, split, class_map)
-    if prefix in ("torch", "hfds"):
-        return _open_with_timm(dataset, root, split, download, class_map)
+    if class_map and prefix != "hfds":
+        raise UserError(f"--class-map is for folders of class folders; data set '{dataset}' numbers its own classes")
+    if dataset in DATASETS:
+        return DATASETS[dataset](split, root, download)
+    if prefix == "torch":
+        return _open_with_torchvision(dataset, root or "data", split, download)
+    if prefix == "hfds":
+        classes = read_class_map(class_map, Path(root or "data")) if class_map else None
+        reader = _create_dataset(dataset, root or "data", split, download, class_map=classes).reader
+        return ReaderSource(reader, SourceInfo())
     if prefix in ("hfids", "tfds", "wds"):
         raise UserError(
             f"data set '{dataset}': streams have no fixed order, so a run on one could not be resumed exactly; "
@@ -146,22 +138,23 @@ def open_source(
     raise AssertionError("a registered name was not found")
 
 
-def _open_with_timm(dataset: str, root: str | None, split: str, download: bool, class_map: str) -> ImageSource:
+def _open_with_torchvision(dataset: str, root: str, split: str, download: bool) -> ImageSource:
+    name = dataset.partition("/")[2].lower()
+    if name in TORCHVISION_WITH_TWO_SPLITS:
+        split = "train" if is_training_split(split, dataset) else "validation"
+    if name in ("folder", "image_folder"):
+        root = str(find_split(Path(root), split))
+    pairs = _create_dataset(dataset, root, split, download, search_split=False)
+    classes = getattr(pairs, "classes", None)
+    info = SourceInfo(num_classes=len(classes) if classes else None, class_names=tuple(classes) if classes else None)
+    return PairSource(pairs, info, dataset)
+
+
+def _create_dataset(dataset: str, root: str, split: str, download: bool, **arguments: Any) -> Any:
     from timm.data import create_dataset
 
     try:
-        found = create_dataset(
-            dataset,
-            root=root or "data",
-            split=split,
-            download=download,
-            class_map=class_map or None,
-            input_img_mode=None,
-        )
+        return create_dataset(dataset, root=root, split=split, download=download, input_img_mode=None, **arguments)
     except (AssertionError, ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
-        hint = "" if download else "; --dataset-download lets torchvision fetch it"
-        raise UserError(f"data set '{dataset}' in {root or 'data'}: {error}{hint}".replace("\n", " ")) from None
-    classes = getattr(found, "classes", None)
-    info = SourceInfo(num_classes=len(classes) if classes else None, class_names=tuple(classes) if classes else None)
-    reader = getattr(found, "reader", None)
-    return ReaderSource(reader, info, str(root)) if reader is not None else PairSource(found, info, dataset)
+        hint = "; --dataset-download lets torchvision fetch it" if type(error) is RuntimeError and not download else ""
+        raise UserError(f"data set '{dataset}' in {root}: {error}{hint}") from None

@@ -2,58 +2,76 @@
 
 from __future__ import annotations
 
+import os
+import tarfile
 from pathlib import Path
 
+from timm.data import create_dataset, get_img_extensions
+
+from sosr_timm.data.class_map import read_class_map
 from sosr_timm.data.source import ImageSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
-SPLIT_SYNONYMS = (("train", "training"), ("validation", "val", "valid", "eval", "evaluation", "test"))
+TRAIN_FOLDERS = ("train", "training")
+# Someone who asks for the validation split of a set that has only train and test means the latter, but not vice versa.
+EVALUATION_FOLDERS = ("validation", "val", "valid", "eval", "evaluation", "test")
 
 
 def open_folder(root: str | None, split: str, class_map: str = "") -> ImageSource:
     """The images of one split below `root`: root/train/CLASS/*.jpg and root/val/CLASS/*.jpg (or `validation`).
 
+    A tar file with the class folders in it (root/train.tar, or `root` itself) does as well as a folder.
+
     Raises:
-        UserError: no folder, no such split, no class folders, an empty class folder.
+        UserError: no folder, no such split, no class folders, a class folder without images, images without a class.
     """
     if not root:
         raise UserError("no data: name a folder (train.py DATA or --data-dir) or a data set (--dataset digits)")
-    base = Path(root)
+    try:
+        place = find_split(Path(root), split)
+        classes = read_class_map(class_map, place) if class_map else None
+        if place.is_dir():
+            _check_layout(place, classes)
+        reader = create_dataset("", root=str(place), search_split=False, class_map=classes, input_img_mode=None).reader
+    except (OSError, RuntimeError, ValueError, AssertionError, tarfile.TarError) as error:
+        raise UserError(f"data folder {root}: {' '.join(str(error).split())}") from None
+    # timm's two readers call it by two names.
+    numbers = reader.class_to_idx if hasattr(reader, "class_to_idx") else reader.class_name_to_idx
+    _check_names(place, numbers)
+    names = sorted(numbers, key=numbers.get)
+    return ReaderSource(reader, SourceInfo(num_classes=len(names), class_names=tuple(names)))
+
+
+def find_split(base: Path, split: str) -> Path:
+    """The folder or tar file of a split below `base`, or `base` itself where it has no splits.
+
+    Raises:
+        UserError: `base` does not exist, or has splits, but not this one.
+    """
+    if base.is_file() and base.suffix == ".tar":
+        return base
+    if base.is_file():
+        raise UserError(f"data folder {base} is a file")
     if not base.is_dir():
         near = close_names(base.name, [other.name for other in base.parent.iterdir()]) if base.parent.is_dir() else ""
         raise UserError(f"data folder {base} does not exist{': ' + near if near.startswith('did') else ''}")
-    folder = _split_folder(base, split)
-    _check_layout(folder)
-    from timm.data import create_dataset
-
-    try:
-        reader = create_dataset(
-            "", root=str(folder), split=split, search_split=False, class_map=class_map or None, input_img_mode=None
-        ).reader
-    except (OSError, RuntimeError, ValueError, AssertionError) as error:
-        raise UserError(f"data folder {folder}: {error}".replace("\n", " ")) from None
-    names = sorted(reader.class_to_idx, key=reader.class_to_idx.get)
-    info = SourceInfo(num_classes=len(set(reader.class_to_idx.values())), class_names=tuple(names))
-    return ReaderSource(reader, info, str(folder))
-
-
-def _split_folder(base: Path, split: str) -> Path:
-    names = next((group for group in SPLIT_SYNONYMS if split in group), (split,))
+    groups = (TRAIN_FOLDERS, ("test",), EVALUATION_FOLDERS)
+    names = next((group for group in groups if split in group), (split,))
     for name in (split, *names):
-        if (base / name).is_dir():
-            return base / name
-    others = sorted(path.name for path in base.iterdir() if path.is_dir())
-    siblings = {name for group in SPLIT_SYNONYMS for name in group}
-    if siblings & set(others):
+        for place in (base / name, base / f"{name}.tar"):
+            if place.is_dir() or (place.is_file() and place.suffix == ".tar"):
+                return place
+    others = sorted(path.name for path in base.iterdir() if path.is_dir() or path.suffix == ".tar")
+    if {name.removesuffix(".tar") for name in others} & {*TRAIN_FOLDERS, *EVALUATION_FOLDERS}:
         raise UserError(f"data folder {base} has no split '{split}' ({' or '.join(names)}); it has {', '.join(others)}")
     return base
 
 
-def _check_layout(folder: Path) -> None:
-    """Raise where timm's reader would fail late or silently leave something out."""
-    classes = sorted(path for path in folder.iterdir() if path.is_dir())
-    if not classes:
+def _check_layout(folder: Path, classes: dict[str, int] | None) -> None:
+    """Raise where timm's reader would fail late or silently leave out a class, which numbers the others anew."""
+    below = sorted(path for path in folder.iterdir() if path.is_dir())
+    if not below:
         files = [path for path in folder.iterdir() if path.is_file()]
         if not files:
             raise UserError(f"data folder {folder} is empty")
@@ -61,8 +79,30 @@ def _check_layout(folder: Path) -> None:
             f"data folder {folder} holds {len(files)} files and no class folders; move each image into the folder of "
             f"its class ({folder}/CLASS/{files[0].name})"
         )
-    for path in classes:
-        if not any(file.is_file() or file.is_dir() for file in path.iterdir()):
+    for path in below:
+        if path.name.startswith(".") or (classes is not None and path.name not in classes):
+            continue
+        if not any(path.iterdir()):
             raise UserError(
                 f"class folder {path} is empty; remove it or fill it, else the classes would be numbered wrongly"
             )
+        if not _has_image(path):
+            raise UserError(
+                f"class folder {path} holds no image ({', '.join(get_img_extensions())}); remove it or fill it, "
+                "else the classes would be numbered wrongly"
+            )
+
+
+def _has_image(folder: Path) -> bool:
+    known = get_img_extensions(as_set=True)
+    walk = os.walk(folder, followlinks=True)
+    return any(os.path.splitext(file)[1].lower() in known for _, _, files in walk for file in files)
+
+
+def _check_names(place: Path, numbers: dict[str, int]) -> None:
+    """Raise where timm would make a class of what is none."""
+    if "" in numbers:
+        raise UserError(f"{place} holds images beside its class folders; move each into the folder of its class")
+    hidden = sorted(name for name in numbers if name.startswith("."))
+    if hidden:
+        raise UserError(f"{place}: the hidden folder '{hidden[0]}' holds images and would count as a class; remove it")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import tarfile
 from typing import NamedTuple
 
 import torch
@@ -17,7 +18,7 @@ from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import Transform, to_mode
 
 # What Pillow and the readers raise for a file that is not a whole image.
-UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError)
+UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
 
 
 class Unreadable(NamedTuple):
@@ -128,11 +129,16 @@ def _start_worker(worker: int) -> None:
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
+def _as_it_is(batch: Batch) -> Batch:
+    return batch
+
+
 def _loader(batches: Dataset, sampler, workers: int, pin_memory: bool) -> DataLoader:
     return DataLoader(
         batches,
         batch_size=None,
         sampler=sampler,
+        collate_fn=_as_it_is,  # torch's own makes lists of tuples
         num_workers=workers,
         pin_memory=pin_memory,
         worker_init_fn=_start_worker if workers else None,

@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from sosr_timm.errors import UserError
+
 
 @dataclass(frozen=True)
 class SourceInfo:
@@ -61,7 +63,7 @@ class ImageSource(ABC):
         """A hash that differs where two processes see different data: count and every name."""
         digest = hashlib.sha256(str(len(self)).encode())
         for index in range(len(self)):
-            digest.update(self.name(index).encode("utf-8", "surrogateescape"))
+            digest.update(self.name(index).encode("utf-8", "surrogateescape") + b"\0")
         return digest.hexdigest()
 
 
@@ -99,19 +101,19 @@ class ReaderSource(ImageSource):
     Args:
         reader: of `timm.data.create_dataset(...)`.
         info: of the whole set.
-        root: folder that names are shown below.
     """
 
-    def __init__(self, reader: Any, info: SourceInfo, root: str):
-        self.reader, self.info, self.root = reader, info, root
+    def __init__(self, reader: Any, info: SourceInfo):
+        self.reader, self.info = reader, info
 
     def __len__(self) -> int:
         return len(self.reader)
 
     def load(self, index: int) -> tuple[Image.Image, int]:
         file, label = self.reader[index][:2]
-        image = Image.open(file)
-        image.load()
+        with file:
+            image = Image.open(file)
+            image.load()
         return image, int(label)
 
     def name(self, index: int) -> str:
@@ -158,7 +160,13 @@ class Subset(ImageSource):
 
 
 def spread(source: ImageSource, count: int | None) -> ImageSource:
-    """`count` samples of a source, spread over it evenly (folders are sorted by class, so the first ones would not do)."""
+    """`count` samples of a source, spread over it evenly (folders are sorted by class, so the first ones would not do).
+
+    Raises:
+        UserError: less than one sample.
+    """
+    if count is not None and count < 1:
+        raise UserError(f"{count} samples of a split were asked for; it takes at least 1")
     if count is None or count >= len(source):
         return source
     return Subset(source, np.linspace(0, len(source), count, endpoint=False).astype(np.int64))

@@ -6,9 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from torch import Tensor
 from torchvision import transforms
+
+from sosr_timm.data.policies import allow_zero_bits
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -66,22 +69,29 @@ def training_transform(image_format: ImageFormat, crop_padding: int | None, **au
         image_format: what the network is fed.
         crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
             a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
-        augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...).
+        augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...); with `no_aug` the
+            image is only resized and cropped at its centre.
 
     Raises:
-        ValueError: an augmentation timm does not know.
+        ValueError: an augmentation timm does not know, or a negative padding.
     """
     from timm.data import create_transform
 
     common = {"mean": image_format.mean, "std": image_format.std, "is_training": True}
-    if crop_padding is None:
-        return create_transform(image_format.input_size, **common, **augmentation)
-    size = (image_format.height, image_format.width)
-    augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
-    first, second, last = create_transform(image_format.input_size, separate=True, **common, **augmentation)
-    crop = [_FitTo(size, image_format.interpolation), transforms.RandomCrop(size, padding=crop_padding)]
-    # timm's first stage is the resized crop, then the flips; only the crop is replaced.
-    return transforms.Compose([*crop, *first.transforms[1:], *second.transforms, *last.transforms])
+    if crop_padding is None or augmentation.get("no_aug"):
+        transform = create_transform(image_format.input_size, **common, **augmentation)
+    elif crop_padding < 0:
+        raise ValueError(f"a padding of {crop_padding} pixels")
+    else:
+        size = (image_format.height, image_format.width)
+        augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
+        first, second, last = create_transform(image_format.input_size, separate=True, **common, **augmentation)
+        crop = [_FitTo(size, image_format.interpolation), transforms.RandomCrop(size, padding=crop_padding)]
+        # timm's first stage is the resized crop, then the flips; only the crop is replaced.
+        transform = transforms.Compose([*crop, *first.transforms[1:], *second.transforms, *last.transforms])
+    for stage in transform.transforms:
+        allow_zero_bits(stage)
+    return transform
 
 
 class _FitTo:
@@ -96,9 +106,15 @@ class _FitTo:
 
 
 def to_mode(image: Image.Image, mode: str) -> Image.Image:
-    """`image` in a PIL mode; a palette image with transparency goes through RGBA so that PIL does not guess."""
+    """`image` in a PIL mode.
+
+    A palette image with transparency goes through RGBA so that PIL does not guess; 16 bits become the upper 8, where
+    PIL would make everything above 255 white.
+    """
     if image.mode == mode:
         return image
+    if image.mode.startswith("I;16") and mode not in ("I", "F"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert(mode)

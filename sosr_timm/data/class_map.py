@@ -1,0 +1,38 @@
+"""Class folder -> index from a text file: one class folder a line, in the order of the indices."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sosr_timm.errors import UserError
+from sosr_timm.registry import close_names
+
+
+def read_class_map(path: str, folder: Path) -> dict[str, int]:
+    """The classes of a text file by name.
+
+    Args:
+        path: of the file, looked for as it stands, then in `folder`.
+        folder: of the data set.
+
+    Raises:
+        UserError: no such file, no text, no class in it, an empty line between classes, or a class twice.
+    """
+    file = Path(path) if Path(path).is_file() else folder / path
+    try:
+        lines = file.read_text(encoding="utf-8").rstrip().splitlines()
+    except FileNotFoundError:
+        near = close_names(file.name, [other.name for other in folder.iterdir()]) if folder.is_dir() else ""
+        raise UserError(f"class map {path}: no such file{': ' + near if near.startswith('did') else ''}") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"class map {file}: cannot be read ({error})") from None
+    numbers: dict[str, int] = {}
+    for index, name in enumerate(line.strip() for line in lines):
+        if not name:
+            raise UserError(f"class map {file}, line {index + 1}: empty; every line is one class")
+        if name in numbers:
+            raise UserError(f"class map {file}, line {index + 1}: '{name}' stands there twice")
+        numbers[name] = index
+    if not numbers:
+        raise UserError(f"class map {file} is empty")
+    return numbers
