@@ -256,3 +256,34 @@ def test_a_signal_in_the_evaluation_saves_and_the_resumed_run_equals_the_straigh
     assert train_processes("--resume", stopped.path).returncode == 0
     assert train_processes(*arguments, "--output", tmp_path / "straight").returncode == 0
     assert_same_run(only_run(tmp_path / "straight"), stopped)
+
+
+SHORT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from sosr_timm.engine.launch import run_main
+from sosr_timm.engine.start import run_training
+from sosr_timm.options.load import load
+from sosr_timm.options.train import TrainOptions
+
+loaded = load(TrainOptions, sys.argv[1:])
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + 1_200_000_000, resource.RLIM_INFINITY))
+sys.exit(run_main(lambda: run_training(loaded)))
+"""
+
+
+def test_a_batch_that_does_not_fit_gets_advice(tmp_path):
+    arguments = [*SMALL, "--loss", "sosr", "--img-size", "1536", "--train-num-samples", "16", "--output", str(tmp_path)]
+    ended = subprocess.run(
+        [sys.executable, "-c", SHORT_OF_MEMORY, *arguments],
+        cwd=ROOT,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert ended.returncode == 2, ended.stderr
+    assert "out of memory at step 1: --batch-size 4 --grad-accum-steps 2 keep the global batch" in ended.stderr
+    assert "Traceback" not in ended.stderr
