@@ -9,9 +9,9 @@ import yaml
 
 import sosr_timm  # noqa: F401  (registers the models)
 from sosr_timm.engine.optimization import create_optimizer, create_schedule
-from sosr_timm.engine.run import make_loss
+from sosr_timm.losses import create_loss
 from sosr_timm.options.load import build, load, read_config
-from sosr_timm.options.train import LossOptions, TrainOptions
+from sosr_timm.options.train import TrainOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = ROOT / "hparams" / "accelerate"
@@ -41,14 +41,13 @@ def test_a_recipe_loads_and_states_command_expected_figure_and_source(path):
 def test_the_commands_of_a_header_are_understood(path):
     for words in re.findall(r"train\.py\s+(?:#\s+)?(--config [^\n]+)", path.read_text()):
         options = load(TrainOptions, words.split(), "").options
-        make_loss(options.loss, 10, mixed=options.augmentation.cutmix > 0)
+        create_loss(options.loss.loss, options.loss.smoothing or 0.0, soft_targets=options.augmentation.cutmix > 0)
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=name_of)
 def test_a_published_recipe_leaves_the_loss_to_the_command_line(path):
     assert "loss" not in yaml.safe_load(path.read_text())
-    loss = make_loss(LossOptions(loss="sosr"), 100, mixed=False)
-    assert loss.full_form == "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"
+    assert create_loss("sosr").full_form == "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"
 
 
 @pytest.mark.parametrize("path", PUBLISHED, ids=name_of)
