@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import tarfile
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -73,6 +74,10 @@ class TrainingBatches(Dataset):
     ):
         self.source, self.transform, self.image_mode = source, transform, image_mode
         self.seed, self.rank, self.mixing = seed, rank, mixing
+
+    def batches(self, sampler: TrainingSampler, workers: int, pin_memory: bool) -> Iterator[Batch]:
+        """The batches from the sampler's starting point to the end of training."""
+        return iter(training_loader(self, sampler, workers, pin_memory))
 
     def __getitem__(self, key: BatchKey) -> Batch:
         samples: list[tuple[Tensor, int] | None] = []

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm import results
+from sosr_timm.data.device_loader import DeviceTrainingBatches
 from sosr_timm.engine.log import logger
 from sosr_timm.engine.run import Run
-from sosr_timm.options.load import Loaded, flatten
+from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.train import TrainOptions
 
 
@@ -32,11 +33,6 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
     }
 
 
-def plain(values: dict[str, Any]) -> dict[str, Any]:
-    """Values as JSON holds them."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
-
-
 def announce(run: Run, checkpoint: str | None) -> None:
     """What is about to be trained, in a few lines."""
     options, processes = run.options, run.processes
@@ -57,6 +53,8 @@ def announce(run: Run, checkpoint: str | None) -> None:
         run.updates_per_epoch,
         processes.device,
     )
+    on_device = isinstance(run.training, DeviceTrainingBatches)
+    logger.info("batches made %s", "on the device" if on_device else f"by {options.data.workers} loader processes")
     logger.info("run folder %s", run.folder.path)
     if checkpoint:
         logger.info("goes on from %s, after %d of %d epochs", Path(checkpoint).name, run.progress.epoch, run.epochs)

@@ -7,11 +7,10 @@ from timm.data.mixup import mixup_target
 from timm.task import ClassificationTask
 from torch import nn
 
-from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluation_loader
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder
 from sosr_timm.data.seeding import seed_everything
-from sosr_timm.data.transforms import evaluation_transform
-from sosr_timm.engine.datasets import make_mixing, make_training_transform, open_sources
+from sosr_timm.engine.batches import make_batches, make_mixing
+from sosr_timm.engine.datasets import open_sources
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.guard import Guard
 from sosr_timm.engine.journal import Journal
@@ -77,12 +76,12 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         order = TrainingOrder(len(training_source), batch_size, processes.count, processes.rank, seed)
     except ValueError as error:
         raise UserError(f"--batch-size {batch_size}: {error}") from None
-    transform = make_training_transform(augmentation, form)
-    training = TrainingBatches(training_source, transform, form.image_mode, seed, processes.rank, mixing)
     evaluation = EvaluationOrder(
         len(evaluation_source), options.optimizer.validation_batch_size or batch_size, processes.count, processes.rank
     )
-    evaluation_batches = EvaluationBatches(evaluation_source, evaluation_transform(form), form.image_mode, evaluation)
+    training, of_evaluation = make_batches(
+        options, training_source, evaluation_source, form, mixing, evaluation, processes.device
+    )
 
     task = _make_task(model, loss, options, processes)
     optimizer = create_optimizer(
@@ -107,7 +106,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         order=order,
         training=training,
         evaluation=evaluation,
-        evaluation_loader=evaluation_loader(evaluation_batches, options.data.workers, options.data.pin_mem),
+        evaluation_loader=of_evaluation,
         image_format=form,
         meters=Meters(names, processes.device),
         journal=Journal(folder, ("epoch", *columns, "lr")),

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import nn
-from torch.utils.data import DataLoader
 
 from sosr_timm.data.loaders import Batch
 from sosr_timm.data.order import EvaluationOrder
@@ -18,7 +17,7 @@ from sosr_timm.metrics.table import MetricTable
 @torch.no_grad()
 def evaluate(
     model: nn.Module,
-    loader: DataLoader,
+    loader: Iterable[Batch],
     order: EvaluationOrder,
     processes: Processes,
     *,

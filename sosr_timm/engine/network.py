@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
+from PIL import ImageMode
 from timm.data import resolve_data_config
 from torch import nn
 
@@ -138,6 +139,21 @@ def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def _check_format(channels: int, height: int, width: int, std: tuple[float, ...], image_mode: str | None) -> None:
+    if min(channels, height, width) < 1:
+        raise UserError(f"images of {channels} x {height} x {width} (channels, height, width): each is at least 1")
+    if min(std) <= 0:
+        raise UserError(f"--std {' '.join(map(str, std))}: standard deviations are above 0")
+    if image_mode is None:
+        return
+    try:
+        bands = len(ImageMode.getmode(image_mode).bands)
+    except KeyError:
+        raise UserError(f"--input-img-mode {image_mode}: PIL has no such mode; known: L, RGB, RGBA, CMYK") from None
+    if bands != channels:
+        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the network takes {channels}")
+
+
 def image_format(options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None) -> ImageFormat:
     """What to feed: options first, then pretrained weights' own configuration or the data set's, then the model's.
 
@@ -168,6 +184,7 @@ def image_format(options: ModelOptions, info: SourceInfo, model: nn.Module, imag
     except AssertionError:
         raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
     _, height, width = resolved["input_size"]
+    _check_format(channels, height, width, resolved["std"], image_mode)
     return ImageFormat(
         channels=channels,
         height=height,

@@ -12,7 +12,7 @@ from sosr_timm.engine.folder import RunFolder, claim_folder, folder_name
 from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.fields import THIS_START, TRAINING, options_of
-from sosr_timm.options.load import Loaded, build, check_values
+from sosr_timm.options.load import Loaded, build, check_values, plain
 from sosr_timm.options.train import TrainOptions
 
 
@@ -137,17 +137,17 @@ def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
     known = options_of(TrainOptions)
     lines = []
     for name, now in _given_now(loaded, about).items():
-        if known[name].scope != TRAINING or name not in stored or _plain(stored[name]) == _plain(now):
+        if known[name].scope != TRAINING or name not in stored or plain(stored[name]) == plain(now):
             continue
         where = "the command line" if name in loaded.command_line else loaded.options.run.config
-        lines.append(f"{known[name].flag} is {_plain(stored[name])!r} in the run and {_plain(now)!r} in {where}")
+        lines.append(f"{known[name].flag} is {plain(stored[name])!r} in the run and {plain(now)!r} in {where}")
     return lines
 
 
 def _given_now(loaded: Loaded[TrainOptions], about: dict[str, Any]) -> dict[str, Any]:
     """What was given for this start: the command line, and what the YAML file says now and did not say then."""
     then = about.get("config", {})
-    config = {n: v for n, v in loaded.config.items() if n not in then or _plain(then[n]) != _plain(v)}
+    config = {n: v for n, v in loaded.config.items() if n not in then or plain(then[n]) != plain(v)}
     return {**config, **loaded.command_line}
 
 
@@ -155,10 +155,6 @@ def _refuse_differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> None
     lines = differences(folder, loaded)
     if lines:
         raise UserError(f"cannot resume {folder.path}: {'; '.join(lines)}")
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
 
 
 def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOptions:

@@ -12,7 +12,8 @@ from timm.utils import unwrap_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sosr_timm.data.loaders import Batch, TrainingBatches, training_loader
+from sosr_timm.data.device_loader import DeviceEvaluationLoader, DeviceTrainingBatches
+from sosr_timm.data.loaders import Batch, TrainingBatches
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.folder import RunFolder
@@ -67,9 +68,9 @@ class Run:
     schedule: Schedule
     epochs: int
     order: TrainingOrder
-    training: TrainingBatches
+    training: TrainingBatches | DeviceTrainingBatches
     evaluation: EvaluationOrder
-    evaluation_loader: DataLoader
+    evaluation_loader: DataLoader | DeviceEvaluationLoader
     image_format: ImageFormat
     meters: Meters
     journal: Journal
@@ -123,4 +124,4 @@ class Run:
         batch = self.progress.update * self.options.optimizer.grad_accum_steps
         sampler = TrainingSampler(self.order, self.progress.epoch, batch, self.stop_epoch)
         data = self.options.data
-        return iter(training_loader(self.training, sampler, data.workers, data.pin_mem))
+        return self.training.batches(sampler, data.workers, data.pin_mem)

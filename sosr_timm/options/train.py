@@ -25,6 +25,11 @@ class DataOptions:
     input_img_mode: str | None = flag(
         None, "PIL mode of the images (RGB, L); by the number of channels where not given"
     )
+    loader: str = flag(
+        "auto",
+        "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
+        choices=("auto", "workers", "device"),
+    )
     workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE)
     pin_mem: bool = flag(False, "pin the loader's memory", scope=FREE)
     max_bad_images: float = flag(

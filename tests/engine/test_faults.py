@@ -100,6 +100,13 @@ def test_a_flat_validation_folder_says_what_to_do(images, tmp_path):
         train_here(*TRAIN, "--data-dir", images, "--output", tmp_path / "out")
 
 
+def test_a_folder_without_splits_is_not_trained_and_evaluated_on_alike(images, tmp_path):
+    folder = images / "train"
+    with pytest.raises(UserError, match=r"has no splits: the same 60 images would be trained and evaluated on"):
+        train_here(*TRAIN, "--data-dir", folder, "--output", tmp_path / "out")
+    assert train_here(*TRAIN, "--data-dir", folder, "--val-split", "train", "--output", tmp_path / "out") == 0
+
+
 def test_a_process_that_sees_other_files_is_found(images, tmp_path):
     shutil.copytree(images, tmp_path / "other")
     next((tmp_path / "other" / "train" / "0").iterdir()).unlink()

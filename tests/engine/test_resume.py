@@ -15,13 +15,25 @@ from tests.engine.harness import (
 )
 
 CASES = {
-    "ce": ["--loss", "ce"],
+    "ce": ["--loss", "ce", "--loader", "workers"],
     "sosr": ["--loss", "sosr", "--reprob", "0.5", "--drop", "0.2"],
     "ols+sosr": ["--loss", "ols+sosr", "--grad-accum-steps", "2", "--model-ema", "--model-ema-decay", "0.9"],
+    "elem by workers": ["--loss", "ols+sosr", "--mixup", "1.0", "--mixup-mode", "elem", "--loader", "workers"],
     "maxsup": ["--loss", "maxsup", "--opt", "adamw", "--lr", "0.002", "--aa", "rand-m5-n1", "--sched-on-updates"],
     "sosr_mixed": ["--loss", "sosr", "--mixup", "0.5", "--cutmix", "1.0", "--mixup-off-epoch", "1"],
     "half precision": ["--loss", "sosr", "--amp", "--amp-dtype", "bfloat16", "--channels-last"],
-    "all_terms": ["--loss", "ols+sosr+cp", "--cutmix", "1.0", "--mixup-mode", "elem", "--clip-grad", "1.0"],
+    "all_terms": [
+        "--loss",
+        "ols+sosr+cp",
+        "--cutmix",
+        "1.0",
+        "--mixup-mode",
+        "elem",
+        "--clip-grad",
+        "1.0",
+        "--loader",
+        "workers",
+    ],
 }
 
 
@@ -40,6 +52,7 @@ def test_a_resumed_run_equals_the_straight_one(case, tmp_path):
 
 def test_the_number_of_workers_changes_nothing(tmp_path):
     arguments = [*SMALL, "--loss", "ols+sosr", "--cutmix", "1.0", "--reprob", "0.5", "--drop", "0.2", "--vflip", "0.5"]
+    arguments += ["--loader", "workers"]
     for workers in (0, 3):
         assert train_here(*arguments, "--workers", workers, "--output", tmp_path / str(workers)) == 0
     assert_same_run(only_run(tmp_path / "0"), only_run(tmp_path / "3"))
@@ -47,6 +60,13 @@ def test_the_number_of_workers_changes_nothing(tmp_path):
     copy = copy_until(only_run(tmp_path / "0"), names[-1], tmp_path / "resumed")
     assert train_here("--resume", copy.path, "--workers", "3") == 0
     assert_same_run(only_run(tmp_path / "0"), copy)
+
+
+def test_the_same_command_line_resumes_whatever_its_values(tmp_path):
+    arguments = [*SMALL, "--loss", "sosr", "--opt", "adamw", "--opt-kwargs", "betas=(0.8,0.9)", "--scale", "0.5", "1.0"]
+    assert train_here(*arguments, "--stop-epoch", "1", "--output", tmp_path) == 0
+    assert train_here(*arguments, "--output", tmp_path, "--resume", "auto") == 0
+    assert len(only_run(tmp_path).summary.read_text().splitlines()) == 3
 
 
 def test_an_older_checkpoint_can_be_gone_on_from(tmp_path):

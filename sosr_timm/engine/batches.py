@@ -1,0 +1,156 @@
+"""Who makes the batches of a run: loader processes image by image, or the device for sets in memory."""
+
+from __future__ import annotations
+
+import torch
+from torch.utils.data import DataLoader
+
+from sosr_timm.data.device_loader import (
+    LARGEST,
+    DeviceEvaluationLoader,
+    DeviceImages,
+    DeviceTrainingBatches,
+    arrays_of,
+    why_not,
+)
+from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluation_loader
+from sosr_timm.data.mixing import Mixing
+from sosr_timm.data.order import EvaluationOrder
+from sosr_timm.data.source import ImageSource
+from sosr_timm.data.transforms import ImageFormat, Transform, evaluation_transform, training_transform
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import AugmentationOptions, TrainOptions
+
+BLUR_RADIUS = 11  # timm's kernel has 23 pixels
+
+
+def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptions) -> str | None:
+    """Why the device cannot make the training batches; None where it can."""
+    if options.crop_padding is None and not options.no_aug:
+        return "the random resized crop is made image by image (--crop-padding is not)"
+    for name in ("aa", "grayscale_prob", "gaussian_blur_prob"):
+        if getattr(options, name) and not options.no_aug:
+            return f"--{name.replace('_', '-')} is made image by image"
+    if options.recount > 1 and options.reprob:
+        return "--recount above 1 is made image by image"
+    return why_not(source, form)
+
+
+def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource, form: ImageFormat) -> bool:
+    """Whether --loader means the device.
+
+    Raises:
+        UserError: it is asked for and cannot be.
+    """
+    if options.data.loader == "workers":
+        return False
+    why = objection(training, form, options.augmentation) or why_not(evaluation, form)
+    if options.data.loader == "device":
+        if why:
+            raise UserError(f"--loader device: {why}")
+        return True
+    return why is None and arrays_of(training)[0].nbytes <= LARGEST
+
+
+def training_on_device(
+    options: TrainOptions,
+    source: ImageSource,
+    form: ImageFormat,
+    mixing: Mixing | None,
+    device: torch.device,
+    rank: int,
+) -> DeviceTrainingBatches:
+    """The batches of training, made on the device."""
+    augmentation = options.augmentation
+    plain = augmentation.no_aug
+    padding = 0 if plain else augmentation.crop_padding or 0
+    return DeviceTrainingBatches(
+        source,
+        DeviceImages(source, form, device, padding),
+        options.run.seed,
+        rank,
+        mixing,
+        hflip=0.0 if plain else augmentation.hflip,
+        vflip=0.0 if plain else augmentation.vflip,
+        erase_probability=0.0 if plain else augmentation.reprob,
+        erase_mode=augmentation.remode,
+    )
+
+
+def make_batches(
+    options: TrainOptions,
+    training: ImageSource,
+    evaluation: ImageSource,
+    form: ImageFormat,
+    mixing: Mixing | None,
+    order: EvaluationOrder,
+    device: torch.device,
+) -> tuple[TrainingBatches | DeviceTrainingBatches, DataLoader | DeviceEvaluationLoader]:
+    """The training batches and the evaluation loader of a run.
+
+    Raises:
+        UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
+    """
+    transform = make_training_transform(options.augmentation, form)
+    if on_device(options, training, evaluation, form):
+        batches = training_on_device(options, training, form, mixing, device, order.rank)
+        return batches, DeviceEvaluationLoader(DeviceImages(evaluation, form, device), order)
+    seed, data = options.run.seed, options.data
+    batches = TrainingBatches(training, transform, form.image_mode, seed, order.rank, mixing)
+    of_evaluation = EvaluationBatches(evaluation, evaluation_transform(form), form.image_mode, order)
+    return batches, evaluation_loader(of_evaluation, data.workers, data.pin_mem)
+
+
+def make_mixing(options: AugmentationOptions, smoothing: float, num_classes: int, batch_size: int) -> Mixing:
+    """Mixup and CutMix of a run.
+
+    Raises:
+        UserError: an odd batch, which has no pairs.
+    """
+    if batch_size % 2:
+        raise UserError(
+            f"--batch-size {batch_size}: Mixup and CutMix mix pairs, so it must be even (try {batch_size + 1})"
+        )
+    return Mixing(
+        off_epoch=options.mixup_off_epoch,
+        mixup_alpha=options.mixup,
+        cutmix_alpha=options.cutmix,
+        cutmix_minmax=options.cutmix_minmax,
+        prob=options.mixup_prob,
+        switch_prob=options.mixup_switch_prob,
+        mode=options.mixup_mode,
+        label_smoothing=smoothing,
+        num_classes=num_classes,
+    )
+
+
+def make_training_transform(options: AugmentationOptions, image_format: ImageFormat) -> Transform:
+    """The augmentation of a run.
+
+    Raises:
+        UserError: something that timm does not know.
+    """
+    if options.gaussian_blur_prob and min(image_format.height, image_format.width) <= BLUR_RADIUS:
+        raise UserError(f"--gaussian-blur-prob: timm's blur needs images of more than {BLUR_RADIUS} pixels a side")
+    try:
+        return training_transform(
+            image_format,
+            options.crop_padding,
+            no_aug=options.no_aug,
+            train_crop_mode=options.train_crop_mode,
+            scale=options.scale,
+            ratio=options.ratio,
+            hflip=options.hflip,
+            vflip=options.vflip,
+            color_jitter=options.color_jitter,
+            color_jitter_prob=options.color_jitter_prob,
+            grayscale_prob=options.grayscale_prob or 0.0,
+            gaussian_blur_prob=options.gaussian_blur_prob or 0.0,
+            auto_augment=options.aa or None,
+            interpolation=options.train_interpolation,
+            re_prob=options.reprob,
+            re_mode=options.remode,
+            re_count=options.recount,
+        )
+    except (AssertionError, KeyError, ValueError) as error:
+        raise UserError(f"augmentation: {' '.join(str(error).split()) or type(error).__name__}") from None
