@@ -173,7 +173,7 @@ def test_a_full_disk_costs_a_checkpoint_and_not_the_run(tmp_path, capsys):
     small.mkdir()
     if (
         os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6M", "tmpfs", str(small)], check=False).returncode
+        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(small)], check=False).returncode
     ):
         pytest.skip("only root can make a small disk")
     try:
