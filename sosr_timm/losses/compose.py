@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sosr_timm.losses.base import Base, Penalty, check_number, working_precision
+from sosr_timm.losses.fused import fused_loss
 from sosr_timm.losses.keywords import context_of
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
 from sosr_timm.losses.targets import Labels, check_logits, read_target
@@ -126,16 +127,21 @@ class ComposedLoss(nn.Module):
             ValueError: shapes or dtypes that do not fit, see `read_target`.
         """
         labels = self.read_labels(logits, target)
-        logits = working_precision(logits)
         with without_autocast(logits.device.type):
-            value, logged = self.base(logits, labels)
-            parts = {self.spec.base.name: value.detach(), **logged}
-            for name, penalty in self.penalties.items():
-                share, logged = penalty(logits, labels)
-                parts = {**parts, name: share.detach(), **logged}
-                value = value + share
-        self.parts = parts
+            fused = fused_loss(self.base, self.penalties, logits, labels)
+            value, parts = fused if fused is not None else self.composed(working_precision(logits), labels)
+        self.parts = {self.spec.base.name: parts.pop("base"), **parts}
         return value
+
+    def composed(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+        """The terms one after the other: the readable path, which the row kernels are tested against."""
+        value, logged = self.base(logits, labels)
+        parts = {"base": value.detach(), **logged}
+        for name, penalty in self.penalties.items():
+            share, logged = penalty(logits, labels)
+            parts = {**parts, name: share.detach(), **logged}
+            value = value + share
+        return value, parts
 
     def read_labels(self, logits: Tensor, target: Tensor) -> Labels:
         check_logits(logits)

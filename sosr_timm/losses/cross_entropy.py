@@ -49,4 +49,7 @@ class CrossEntropy(Base):
         self.smoothing = check_number("smoothing", smoothing, 0.0, 1.0, below=True)
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        return cross_entropy(logits.log_softmax(dim=1), labels, self.smoothing).mean(), {}
+        return self.value(logits, labels), {}
+
+    def value(self, logits: Tensor, labels: Labels) -> Tensor:
+        return cross_entropy(logits.log_softmax(dim=1), labels, self.smoothing).mean()

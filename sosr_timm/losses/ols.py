@@ -90,19 +90,33 @@ class OnlineLabelSmoothing(Base):
         for name in self.STATE:
             setattr(self, name, getattr(self, name).to(device, state_dtype(device)))
 
-    def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+    def prepare(self, logits: Tensor) -> None:
+        """Make room for the classes of the logits, on their device.
+
+        Raises:
+            ValueError: soft labels of another number of classes.
+        """
         if self.soft_labels is None:
             self._allocate(logits.shape[1], logits.device)
         if self.soft_labels.shape[0] != logits.shape[1]:
             raise ValueError(f"ols has soft labels of {self.soft_labels.shape[0]} classes, logits {logits.shape[1]}")
         if self.soft_labels.device != logits.device:
             self._move(logits.device)
+
+    def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
+        self.prepare(logits)
         log_p = logits.log_softmax(dim=1)
         if self.training:
             self._accumulate(log_p.detach(), labels)
+        return self._mean(log_p, labels), {}
+
+    def value(self, logits: Tensor, labels: Labels) -> Tensor:
+        return self._mean(logits.log_softmax(dim=1), labels)
+
+    def _mean(self, log_p: Tensor, labels: Labels) -> Tensor:
         hard = cross_entropy(log_p, labels)
         soft = soft_label_cross_entropy(log_p, labels, self.soft_labels)
-        return (self.alpha * hard + (1.0 - self.alpha) * soft).mean(), {}
+        return (self.alpha * hard + (1.0 - self.alpha) * soft).mean()
 
     def _accumulate(self, log_p: Tensor, labels: Labels) -> None:
         if labels.index is not None:

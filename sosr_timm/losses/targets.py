@@ -18,17 +18,24 @@ class Labels:
         num_classes: K.
         index: (M,) int64 for hard targets, else None.
         dense: (M, K) float, the target as it came, else None.
-        weights: (M, K) float, `dense` with label smoothing taken out again, else None.
+        smoothing: the label smoothing that is in `dense`.
     """
 
     num_classes: int
     index: Tensor | None = None
     dense: Tensor | None = None
-    weights: Tensor | None = None
+    smoothing: float = 0.0
+
+    @property
+    def weights(self) -> Tensor | None:
+        """(M, K) float, `dense` with label smoothing taken out again; None for hard targets."""
+        if self.dense is None or not self.smoothing:
+            return self.dense
+        return (self.dense - self.smoothing / self.num_classes) / (1.0 - self.smoothing)
 
     def mask(self) -> Tensor:
         """(M, K) bool, true where the class is a label of the row: one of a hard target, one or more of a mixed one."""
-        if self.weights is not None:
+        if self.dense is not None:
             return self.weights > LABEL_WEIGHT
         classes = torch.arange(self.num_classes, device=self.index.device)
         return self.index.unsqueeze(1) == classes
@@ -73,8 +80,7 @@ def read_target(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Label
         if smoothing:
             raise ValueError(f"dense targets with label smoothing must be float32 or float64, got {target.dtype}")
         target = target.float()
-    weights = (target - smoothing / classes) / (1.0 - smoothing) if smoothing else target
-    return Labels(classes, dense=target, weights=weights)
+    return Labels(classes, dense=target, smoothing=smoothing)
 
 
 def check_logits(logits: Tensor) -> None:

@@ -1,0 +1,116 @@
+"""The one place that picks a kernel, and the one switch that overrides it: SOSR_TIMM_KERNEL or `use_kernel`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib.util
+import os
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sosr_timm.kernels.function import RowFunction
+from sosr_timm.kernels.work import RowWork
+
+VARIABLE = "SOSR_TIMM_KERNEL"
+KERNELS = ("plain", "cpu", "triton")
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def choose_kernel(logits: Tensor, dense: Tensor | None = None) -> str:
+    """Which of `KERNELS` computes a loss that all of them can.
+
+    "plain", the composition of torch operations, is left wherever somebody else transforms these: under
+    `torch.compile`, tracing, `torch.func` and forward-mode differentiation, for tensors without data and for subclasses
+    of tensors; and where a dense target wants a gradient itself.
+
+    Args:
+        logits: (M, K).
+        dense: (M, K) target, or None with class indices.
+
+    Raises:
+        ValueError: an override that is no kernel's name, or that names one which cannot take these logits.
+    """
+    if torch.compiler.is_compiling():
+        return "plain"
+    tensors = [logits] if dense is None else [logits, dense]
+    if transformed() or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors):
+        return "plain"
+    if dense is not None and dense.requires_grad and torch.is_grad_enabled():
+        return "plain"
+    asked = os.environ.get(VARIABLE)
+    if not asked:
+        return default_kernel(logits)
+    if asked not in KERNELS:
+        raise ValueError(f"{VARIABLE} must be one of {', '.join(KERNELS)}, got {asked!r}")
+    if asked == "cpu" and logits.device.type != "cpu":
+        raise ValueError(f"{VARIABLE}=cpu, but the logits are on {logits.device}")
+    if asked == "triton" and logits.dtype not in TRITON_DTYPES:
+        raise ValueError(f"{VARIABLE}=triton takes float32, bfloat16 and float16 logits, got {logits.dtype}")
+    return asked
+
+
+def default_kernel(logits: Tensor) -> str:
+    """The kernel without an override, by device and dtype."""
+    if logits.device.type == "cpu":
+        return "cpu"
+    if logits.is_cuda and logits.dtype in TRITON_DTYPES and has_triton():
+        return "triton"
+    return "plain"
+
+
+def transformed() -> bool:
+    """Whether torch is tracing, or differentiating by anything but plain backward."""
+    return (
+        torch.jit.is_tracing()
+        or torch._C._are_functorch_transforms_active()
+        or torch.autograd.forward_ad._current_level >= 0
+    )
+
+
+@functools.cache
+def has_triton() -> bool:
+    return importlib.util.find_spec("triton") is not None
+
+
+@contextlib.contextmanager
+def use_kernel(name: str) -> Iterator[None]:
+    """Within it, losses use this kernel: "plain", "cpu" or "triton"; for tests and comparisons.
+
+    Raises:
+        ValueError: no kernel's name; at the call of a loss, a kernel that cannot take the logits.
+    """
+    if name not in KERNELS:
+        raise ValueError(f"a kernel is one of {', '.join(KERNELS)}, got {name!r}")
+    before = os.environ.get(VARIABLE)
+    os.environ[VARIABLE] = name
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[VARIABLE]
+        else:
+            os.environ[VARIABLE] = before
+
+
+def row_loss(kernel: str, logits: Tensor, work: RowWork, plain: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+    """A loss by a kernel other than "plain".
+
+    Args:
+        kernel: "cpu" or "triton", as `choose_kernel` says.
+        logits: (M, K) floating point.
+        work: the loss and the target.
+        plain: the same loss of the logits by torch operations and without side effects, for higher derivatives.
+
+    Returns:
+        loss: scalar with a gradient, float32 or float64.
+        parts: (5,), what each of `PARTS` contributes; no gradient.
+    """
+    if kernel == "triton":
+        from sosr_timm.kernels.triton_rows import run_rows
+    else:
+        from sosr_timm.kernels.cpu import run_rows
+    wanted = torch.is_grad_enabled() and logits.requires_grad
+    return RowFunction.apply(logits, work, run_rows, plain, wanted)
