@@ -33,7 +33,7 @@ class RowFunction(torch.autograd.Function):
         total = parts[:-1].sum()
         if wanted:
             ctx.save_for_backward(logits)
-            ctx.gradient, ctx.work, ctx.run_rows, ctx.plain = gradient, work.without_counting(), run_rows, plain
+            ctx.gradient, ctx.work, ctx.run_rows, ctx.plain = gradient, work, run_rows, plain
         ctx.mark_non_differentiable(parts)
         return total, parts
 
@@ -52,5 +52,5 @@ class RowFunction(torch.autograd.Function):
         else:
             (logits,) = ctx.saved_tensors
             gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
-            ctx.run_rows(logits.detach(), ctx.work, gradient, incoming)
+            ctx.run_rows(logits.detach(), ctx.work.without_counting(), gradient, incoming)
         return gradient, None, None, None, None
