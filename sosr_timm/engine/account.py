@@ -77,12 +77,20 @@ def finish(run: Run, signal_number: int) -> int:
     return 0
 
 
+def recipe_name(config: str | None) -> str:
+    """A recipe's path below hparams/ without its ending (`cifar100/cifar_resnet56`); another file's bare name."""
+    if not config:
+        return ""
+    path = Path(config).with_suffix("")
+    return "/".join(path.parts[path.parts.index("hparams") + 1 :]) if "hparams" in path.parts else path.name
+
+
 def result_of(run: Run) -> results.RunResult:
     """The finished run as one small record."""
     options = run.options
     best, last = run.progress.best, run.progress.last
     return results.RunResult(
-        recipe=Path(options.run.config).stem if options.run.config else "",
+        recipe=recipe_name(options.run.config),
         dataset=options.data.dataset or str(options.data.data or options.data.data_dir),
         model=options.model.model,
         loss=run.loss.full_form,

@@ -168,32 +168,33 @@ def test_out_of_memory_advice_keeps_the_global_batch():
     assert "no smaller batch" in smaller_batch(1, 1, TrainingOrder(10, 1), pairs=False)
 
 
-def test_a_full_disk_costs_a_checkpoint_and_not_the_run(tmp_path, capsys):
-    small = tmp_path / "small"
-    small.mkdir()
-    if (
-        os.geteuid()
-        or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(small)], check=False).returncode
-    ):
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 16 MB."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=16M", "tmpfs", str(disk)]
+    if os.geteuid() or subprocess.run(mount, check=False).returncode:
         pytest.skip("only root can make a small disk")
-    try:
-        arguments = [*SMALL, "--loss", "sosr", "--epochs", "3", "--output", small, "--checkpoint-hist", "0"]
-        assert train_here(*arguments, "--stop-epoch", "1") == 0
-        run = only_run(small)
-        (good,) = checkpoint_folders(run.checkpoints)
-        filler = small / "filler"
-        filler.write_bytes(bytes(max(0, shutil.disk_usage(small).free - 300_000)))
-        assert train_here("--resume", run.path, "--stop-epoch", "2") == 0
-        output = capsys.readouterr().out
-        assert "checkpoint not written: " in output and "No space left on device" in output
-        assert checkpoint_folders(run.checkpoints) == [good] and not list(run.checkpoints.glob(".unfinished*"))
-        filler.unlink()
-        assert train_here("--resume", run.path) == 0
-        straight = tmp_path / "straight"
-        assert train_here(*arguments[:-4], "--checkpoint-hist", "0", "--output", straight) == 0
-        assert_same_run(only_run(straight), run)
-    finally:
-        subprocess.run(["umount", "-l", str(small)], check=True)
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_costs_a_checkpoint_and_not_the_run(small_disk, tmp_path, capsys):
+    arguments = [*SMALL, "--loss", "sosr", "--epochs", "3", "--checkpoint-hist", "0"]
+    assert train_here(*arguments, "--output", small_disk, "--stop-epoch", "1") == 0
+    run = only_run(small_disk)
+    (good,) = checkpoint_folders(run.checkpoints)
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(max(0, shutil.disk_usage(small_disk).free - 300_000)))
+    assert train_here("--resume", run.path, "--stop-epoch", "2") == 0
+    output = capsys.readouterr().out
+    assert "checkpoint not written: " in output and "No space left on device" in output
+    assert checkpoint_folders(run.checkpoints) == [good] and not list(run.checkpoints.glob(".unfinished*"))
+    filler.unlink()
+    assert train_here("--resume", run.path) == 0
+    assert train_here(*arguments, "--output", tmp_path / "straight") == 0
+    assert_same_run(only_run(tmp_path / "straight"), run)
 
 
 class Malicious:
