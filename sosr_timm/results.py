@@ -125,8 +125,9 @@ def load_result(path: str | os.PathLike) -> RunResult:
 
 
 def load_results(folder: str | os.PathLike) -> list[RunResult]:
-    """All results of a folder, by file name; an unreadable one is an error."""
-    return [load_result(path) for path in sorted(Path(folder).glob("*.json"))]
+    """All results of a folder, by file name; an unreadable one is an error. Benchmarks, `bench_*.json`, are no runs."""
+    paths = sorted(Path(folder).glob("*.json"))
+    return [load_result(path) for path in paths if not path.name.startswith("bench_")]
 
 
 def environment() -> dict[str, Any]:

@@ -36,6 +36,12 @@ def test_round_trip(tmp_path):
     assert [entry.name for entry in path.parent.iterdir()] == [path.name], "a temporary file was left"
 
 
+def test_benchmarks_are_no_runs(tmp_path):
+    save_result(result(), tmp_path)
+    write_json(tmp_path / "bench_loss_cpu.json", {"rows": []})
+    assert load_results(tmp_path) == [result()]
+
+
 def test_a_given_name(tmp_path):
     assert save_result(result(), tmp_path, "result.json") == tmp_path / "result.json"
     assert load_result(tmp_path / "result.json") == result()
