@@ -189,6 +189,7 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=100)
     parser.add_argument("--flips", type=int, default=30)
     parser.add_argument("--full-disks", type=int, default=30)
+    parser.add_argument("--output", default="bench_resilience.json", help="file name in results/")
     parser.add_argument("--seed", type=int, default=0)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -212,7 +213,7 @@ def main() -> None:
         print(part, "  ".join(f"{name} {value}" for name, value in record[part].items()))
     for name, line in record["bad_input"].items():
         print(f"{name:30s} {line}")
-    results.write_json(Path(__file__).parents[1] / "results" / "bench_resilience.json", record)
+    results.write_json(Path(__file__).parents[1] / "results" / arguments.output, record)
 
 
 if __name__ == "__main__":

@@ -12,17 +12,21 @@ README, RESULTS = ROOT / "README.md", ROOT / "results"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 NONE_YET = "No finished run is stored in `results/` yet."
 COLUMNS = (
-    *("model", "data", "loss", "seed", "epochs", "best top-1 %", "last top-1 %"),
+    *("model", "data", "loss", "options", "seed", "epochs", "best top-1 %", "last top-1 %"),
     *("NLL", "ECE", "seconds", "machine"),
 )
-NUMBERS = COLUMNS[3:-1]
+NUMBERS = COLUMNS[4:-1]
+# What has a column of its own, or changes no figure.
+NO_OPTION = ("--config", "--loss", "--seed", "--epochs", "--workers", "--checkpoint-hist", "--output", "--experiment")
 
 
 def table(results: list[RunResult]) -> str:
     """A markdown table with a row for each result, by data, model, epochs, loss and seed."""
     if not results:
         return NONE_YET
-    ordered = sorted(results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, run.seed))
+    ordered = sorted(
+        results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, options(run.command), run.seed)
+    )
     lines = [COLUMNS, ["---:" if column in NUMBERS else "---" for column in COLUMNS], *map(cells, ordered)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
@@ -33,6 +37,7 @@ def cells(run: RunResult) -> list[str]:
         run.model,
         run.dataset,
         f"`{run.loss}`".replace("|", "\\|"),
+        options(run.command),
         str(run.seed),
         str(run.epochs),
         figure(run.best, "top1", 2),
@@ -42,6 +47,18 @@ def cells(run: RunResult) -> list[str]:
         f"{run.seconds:,.0f}",
         machine(run),
     ]
+
+
+def options(command: str) -> str:
+    """What else the command line said, `--cutmix 1.0` for instance."""
+    kept: list[str] = []
+    keep = False
+    for word in command.split()[1:]:
+        if word.startswith("--"):
+            keep = word.partition("=")[0] not in NO_OPTION
+        if keep:
+            kept.append(word)
+    return f"`{' '.join(kept)}`".replace("|", "\\|") if kept else ""
 
 
 def figure(metrics: dict[str, float], name: str, digits: int) -> str:

@@ -36,8 +36,8 @@ def test_a_row_holds_the_figures_of_its_result(tmp_path):
     save_result(result(), tmp_path)
     row = table(load_results(tmp_path)).splitlines()[-1]
     assert row == (
-        "| cifar_resnet20 | fashion_mnist | `ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)` | 42 | 5 | 92.34 "
-        "| 92.10 | 0.2600 | 0.0123 | 1,234 | 2 x some CPU, 4 cores |"
+        "| cifar_resnet20 | fashion_mnist | `ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)` |  | 42 | 5 "
+        "| 92.34 | 92.10 | 0.2600 | 0.0123 | 1,234 | 2 x some CPU, 4 cores |"
     )
 
 
@@ -49,7 +49,12 @@ def test_gpus_are_named_and_a_missing_figure_is_a_dash():
 def test_rows_are_ordered_whatever_order_the_files_have():
     runs = [result(seed=seed, loss=loss) for loss in ("ce", "sosr") for seed in (0, 1, 10)]
     assert table(runs) == table(runs[::-1])
-    assert [line.split(" | ")[2:4] for line in table(runs).splitlines()[2:4]] == [["`ce`", "0"], ["`ce`", "1"]]
+    assert [line.split(" | ")[2:5:2] for line in table(runs).splitlines()[2:4]] == [["`ce`", "0"], ["`ce`", "1"]]
+
+
+def test_options_without_a_column_of_their_own_are_shown():
+    command = "train.py --config a.yaml --epochs 2 --loss sosr --cutmix 1.0 --workers=3 --no-aug"
+    assert "| `--cutmix 1.0 --no-aug` |" in table([result(command=command)])
 
 
 def test_nothing_stored_is_said():
