@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+from sosr_timm.report import benchmarks
 from sosr_timm.results import RunResult, load_results
 
 ROOT = Path(__file__).resolve().parents[2]
 README, RESULTS = ROOT / "README.md", ROOT / "results"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BENCHMARK_MARKS = ("<!-- benchmarks:begin -->", "<!-- benchmarks:end -->")
 NONE_YET = "No finished run is stored in `results/` yet."
 COLUMNS = (
     *("model", "data", "loss", "options", "seed", "epochs", "best top-1 %", "last top-1 %"),
@@ -74,18 +76,28 @@ def machine(run: RunResult) -> str:
     return f"{run.processes} x {device}".replace("|", "\\|")
 
 
-def updated(readme: str, block: str) -> str:
+def updated(readme: str, block: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
     """The text with what stands between the two marks replaced.
 
     Raises:
         ValueError: a mark is missing, stands twice, or they stand the wrong way round.
     """
-    before, begin, rest = readme.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end or readme.count(BEGIN) > 1 or readme.count(END) > 1:
-        raise ValueError(f"expected one {BEGIN} and behind it one {END}")
-    return f"{before}{BEGIN}\n{block}\n{END}{after}"
+    before, begin, rest = readme.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
+    if not begin or not end or readme.count(begin_mark) > 1 or readme.count(end_mark) > 1:
+        raise ValueError(f"expected one {begin_mark} and behind it one {end_mark}")
+    return f"{before}{begin_mark}\n{block}\n{end_mark}{after}"
+
+
+def generated(readme: str) -> str:
+    """The README with both of its generated parts made anew.
+
+    Raises:
+        ValueError: marks are missing, or a stored file is no result.
+    """
+    readme = updated(readme, table(load_results(RESULTS)))
+    return updated(readme, benchmarks.lines(RESULTS), *BENCHMARK_MARKS)
 
 
 if __name__ == "__main__":
-    README.write_text(updated(README.read_text(encoding="utf-8"), table(load_results(RESULTS))), encoding="utf-8")
+    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from sosr_timm.report.readme import BEGIN, END, NONE_YET, README, RESULTS, table, updated
+from sosr_timm.report.readme import BEGIN, END, NONE_YET, README, RESULTS, generated, table, updated
 from sosr_timm.results import RunResult, load_results, save_result
 
 
@@ -29,7 +29,13 @@ def result(**changes) -> RunResult:
 
 def test_the_readme_shows_what_is_stored():
     text = README.read_text(encoding="utf-8")
-    assert text == updated(text, table(load_results(RESULTS))), "run: python -m sosr_timm.report.readme"
+    assert text == generated(text), "run: python -m sosr_timm.report.readme"
+
+
+def test_every_stored_benchmark_has_its_line():
+    text = README.read_text(encoding="utf-8")
+    for path in RESULTS.glob("bench_*.json"):
+        assert f"(`results/{path.name}`, " in text
 
 
 def test_a_row_holds_the_figures_of_its_result(tmp_path):
