@@ -13,7 +13,7 @@ NONE_YET = "No benchmark is stored in `results/` yet."
 def resilience(record: dict[str, Any]) -> str:
     kill, flip, disk = record["kill"], record["flip"], record["full_disk"]
     return (
-        f"{kill['runs_killed']} runs killed with SIGKILL at random moments, {kill['killed_while_saving']} of them while "
+        f"{kill['runs_killed']} runs killed with SIGKILL at random moments, {kill['killed_while_saving']} while "
         f"saving: {kill['resumed']} resumed, {kill['bit_identical']} ended bit-identical to the straight run. "
         f"{flip['flips']} bits flipped in checkpoints: {flip['found']} found. {disk['moments']} full disks: "
         f"{disk['checkpoints_lost']} runs without a whole checkpoint. "
