@@ -165,12 +165,10 @@ class Block:
         if work.cp is not None:
             slope = work.cp * scale / self.total
             factor += slope * self.surplus
+        self.power.mul_(torch.from_numpy(factor))
         everywhere = float(work.maxsup or 0.0) + (work.smoothing if self.target is None else 0.0)
         if everywhere:
-            shift = self.power.new_tensor(-everywhere * scale / self.classes)
-            torch.addcmul(shift, self.power, torch.from_numpy(factor), out=self.power)
-        else:
-            self.power.mul_(torch.from_numpy(factor))
+            self.power.sub_(everywhere * scale / self.classes)
         if work.cp is not None:
             self.power.addcmul_(self.product, torch.from_numpy(slope))
 
