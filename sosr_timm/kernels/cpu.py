@@ -34,7 +34,7 @@ def run_rows(logits: Tensor, work: RowWork, gradient: Tensor | None = None, inco
         logits.gather(1, work.index.unsqueeze(1))
     step = min(rows, max(1, BLOCK * torch.get_num_threads() // classes))
     scratch = Scratch(step, classes, dtype)
-    values = torch.zeros(len(PARTS), rows, dtype=dtype).numpy()
+    values = np.zeros((len(PARTS), rows), dtype=np.float64 if dtype == torch.float64 else np.float32)
     direct = gradient is not None and gradient.dtype == dtype
     scale = None if gradient is None else float(incoming) / rows
     for start in range(0, rows, step):

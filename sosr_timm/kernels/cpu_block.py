@@ -33,12 +33,13 @@ class Block:
         self.dense = None if work.dense is None else work.dense[here].detach().to(logits.dtype)
         self.values = values[:, here]
         self.gap = scratch.get("gap", self.rows)
+        self.gap_array = self.gap.numpy()
         self.line = np.arange(self.rows)
         self.keep = self.target = None
 
     def run(self, power: Tensor, scale: float | None) -> None:
         """Fill the block's share of the values, and `power` with the gradient unless the scale is None."""
-        work, self.power = self.work, power
+        work, self.power, self.power_array = self.work, power, power.numpy()
         self.exponentials()
         self.base_value()
         if work.maxsup is not None:
@@ -70,10 +71,9 @@ class Block:
         self.top = logits.argmax(axis=1)  # vectorised; torch's takes longer than all that follows
         torch.sub(self.logits, torch.from_numpy(logits[self.line, self.top, None]), out=self.gap)
         torch.exp(self.gap, out=self.power)
-        power = self.power.numpy()
-        power[self.line, self.top] = 0.0
+        self.power_array[self.line, self.top] = 0.0
         rest = sums(self.power)
-        power[self.line, self.top] = 1.0
+        self.power_array[self.line, self.top] = 1.0
         self.log_total, self.total = np.log1p(rest), rest + 1.0
         if self.work.maxsup is not None or self.work.smoothing or (self.work.beta is not None and self.dense is None):
             self.gap_sum = sums(self.gap)
@@ -81,7 +81,7 @@ class Block:
     def base_value(self) -> None:
         work = self.work
         if self.index is not None:
-            self.label_gap = self.gap.numpy()[self.line, self.index, None]
+            self.label_gap = self.gap_array[self.line, self.index, None]
         if self.index is not None and work.soft_labels is None:
             value, self.weight = self.log_total - self.label_gap, 1.0
             if work.smoothing:
@@ -129,7 +129,7 @@ class Block:
         """A bool for each row: over-confident with something to level; None where no row is."""
         if self.index is not None:
             self.wrong_count, single = self.classes - 1, (self.top == self.index)[:, None]
-            belief, levelled = self.power.numpy()[self.line, self.index, None], self.classes > 1
+            belief, levelled = self.power_array[self.line, self.index, None], self.classes > 1
         else:
             keep, label_count = self.labels()
             self.wrong_count = self.classes - label_count
@@ -146,7 +146,8 @@ class Block:
         """Turn the gaps into deviations of the wrong logits from their mean; their squares are SOSR's value."""
         if self.index is not None:
             mean = (self.gap_sum - self.label_gap) / self.wrong_count
-            self.gap.sub_(torch.from_numpy(mean)).numpy()[self.line, self.index] = 0.0
+            self.gap.sub_(torch.from_numpy(mean))
+            self.gap_array[self.line, self.index] = 0.0
         else:
             mean = sums(self.gap.masked_fill_(self.keep, 0.0)) / np.maximum(self.wrong_count, 1).astype(
                 self.total.dtype
@@ -177,9 +178,9 @@ class Block:
         if self.target is not None:
             self.power.add_(self.target, alpha=-scale)
         else:
-            self.power.numpy()[self.line, self.index] -= scale * (1.0 - self.work.smoothing)
+            self.power_array[self.line, self.index] -= scale * (1.0 - self.work.smoothing)
         if self.work.maxsup is not None:
-            self.power.numpy()[self.line, self.top] += scale * float(self.work.maxsup)
+            self.power_array[self.line, self.top] += scale * float(self.work.maxsup)
 
 
 def sums(block: Tensor) -> NDArray:
