@@ -141,7 +141,7 @@ def plot(results: list[dict], path: Path) -> None:
     axis.set_xlabel("samples x classes, every sample over-confident")
     axis.set_ylabel("time / torch cross entropy")
     axis.set_title("Loss, forward and backward")
-    axis.legend(frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
     figure.savefig(path, dpi=120)
 
 
