@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +17,12 @@ from sosr_timm.options.train import TrainOptions
 
 def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
     """What run.json holds: the loss in full, what was given where, what the run is fed, where it runs."""
-    form = run.image_format
     return {
         "loss": run.loss.full_form,
         "smoothing": run.loss.smoothing,
         "num_classes": run.model.num_classes,
         "class_names": run.training.source.info.class_names,
-        "image_format": {name: getattr(form, name) for name in form.__dataclass_fields__},
+        "image_format": asdict(run.image_format),
         "epochs": run.epochs,
         "updates_per_epoch": run.updates_per_epoch,
         "processes": run.processes.count,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from sosr_timm.data.catalog import open_source
 from sosr_timm.data.loaders import EvaluationBatches, evaluation_loader
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource, spread
-from sosr_timm.data.transforms import ImageFormat, evaluation_transform
+from sosr_timm.data.transforms import evaluation_transform
 from sosr_timm.engine.evaluate import evaluate
 from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.subject import StoredRun, find_run, format_of_run, network_by_name, networks_of_run
@@ -73,7 +74,7 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
         loader = evaluation_loader(batches, workers, options.data.pin_mem)
         table = evaluate_network(network, loader, order, processes, options, title)
         record["weights"][title] = {**table.compute(), "reliability": table.reliability()}
-    record.update(image_format=plain_format(form), batch_size=batch_size, environment=results.environment())
+    record.update(image_format=asdict(form), batch_size=batch_size, environment=results.environment())
     if processes.is_main:
         report(record, options, run)
     return 0
@@ -134,11 +135,6 @@ def data_name(options: ValidateOptions, run: StoredRun | None) -> str:
         return str(options.subject.subject)
     stored = run.options.data
     return stored.dataset or str(stored.data or stored.data_dir)
-
-
-def plain_format(form: ImageFormat) -> dict[str, Any]:
-    """The image format as JSON holds it."""
-    return {name: getattr(form, name) for name in form.__dataclass_fields__}
 
 
 def report(record: dict[str, Any], options: ValidateOptions, run: StoredRun | None) -> None:
