@@ -7,34 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sosr_timm.options.fields import FREE, THIS_START, flag
-
-INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
-
-
-@dataclass
-class DataOptions:
-    data: str | None = flag(None, "folder of the data set", positional=True, scope=FREE)
-    data_dir: str | None = flag(None, "folder of the data set, as a flag", scope=FREE)
-    dataset: str = flag("", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: a folder")
-    train_split: str = flag("train", "split to train on")
-    val_split: str = flag("validation", "split to evaluate on")
-    train_num_samples: int | None = flag(None, "train on this many samples of the split, spread over it evenly")
-    val_num_samples: int | None = flag(None, "evaluate on this many samples of the split, spread over it evenly")
-    dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
-    class_map: str = flag("", "text file that maps class folder to index")
-    input_img_mode: str | None = flag(
-        None, "PIL mode of the images (RGB, L); by the number of channels where not given"
-    )
-    loader: str = flag(
-        "auto",
-        "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
-        choices=("auto", "workers", "device"),
-    )
-    workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE)
-    pin_mem: bool = flag(False, "pin the loader's memory", scope=FREE)
-    max_bad_images: float = flag(
-        0.001, "stop when more than this share of the training images is unreadable", scope=FREE
-    )
+from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions
 
 
 @dataclass
@@ -126,33 +99,6 @@ class ScheduleOptions:
     warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
     cooldown_epochs: int = flag(0, "epochs at the lowest learning rate after the schedule")
     decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",))
-
-
-@dataclass
-class AugmentationOptions:
-    no_aug: bool = flag(False, "no augmentation")
-    crop_padding: int | None = flag(None, "random crop after padding by this many pixels (CIFAR style), no resizing")
-    train_crop_mode: str | None = flag(None, "crop of training images", choices=("rrc", "rkrc", "rkrr"))
-    scale: tuple[float, float] = flag((0.08, 1.0), "area range of the random resized crop")
-    ratio: tuple[float, float] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")
-    hflip: float = flag(0.5, "probability of a horizontal flip")
-    vflip: float = flag(0.0, "probability of a vertical flip")
-    color_jitter: float = flag(0.4, "colour jitter")
-    color_jitter_prob: float | None = flag(None, "probability of colour jitter")
-    grayscale_prob: float | None = flag(None, "probability of a grey image")
-    gaussian_blur_prob: float | None = flag(None, "probability of blur")
-    aa: str | None = flag(None, "AutoAugment policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5')")
-    reprob: float = flag(0.0, "probability of random erasing")
-    remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
-    recount: int = flag(1, "largest number of erased regions")
-    train_interpolation: str = flag("random", "resize interpolation in training", choices=("random", *INTERPOLATIONS))
-    mixup: float = flag(0.0, "alpha of Mixup")
-    cutmix: float = flag(0.0, "alpha of CutMix")
-    cutmix_minmax: tuple[float, float] | None = flag(None, "range of CutMix box sides; overrides alpha")
-    mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed")
-    mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on")
-    mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
-    mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off")
 
 
 @dataclass
