@@ -36,6 +36,16 @@ def resolve_smoothing(options: LossOptions) -> float:
     return 0.1 if bare and "smoothing" in spec.base.keywords else 0.0
 
 
+def origin_of_smoothing(options: LossOptions) -> str:
+    """Where the value of `resolve_smoothing` comes from, in words."""
+    if options.smoothing is not None:
+        return "--smoothing"
+    spec = parse_loss(options.loss)
+    if "smoothing" in spec.base.given:
+        return "--loss says so"
+    return "timm's default" if resolve_smoothing(options) else "the default of --loss"
+
+
 def make_loss(options: LossOptions, num_classes: int, mixed: bool) -> ComposedLoss:
     """The loss, tried once on the kind of target that will come.
 

@@ -10,6 +10,7 @@ from timm.utils import dispatch_clip_grad
 from sosr_timm.data.loaders import Batch
 from sosr_timm.data.seeding import STEP, seed_everything
 from sosr_timm.engine import snapshot
+from sosr_timm.engine.advice import hint_about_data
 from sosr_timm.engine.epoch_end import finish_epoch
 from sosr_timm.engine.evaluate import to_device
 from sosr_timm.engine.run import Run
@@ -98,6 +99,7 @@ def log_interval(run: Run) -> None:
     seconds, waited = run.stopwatch.read()
     run.progress.seconds += seconds
     unreadable = run.guard.count_unreadable()
+    hint_about_data(run, seconds, waited)
     timing = {
         "images_per_second": batches * run.order.global_batch / max(seconds, 1e-9),
         "data_wait": waited / max(seconds, 1e-9),

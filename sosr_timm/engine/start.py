@@ -5,19 +5,17 @@ from __future__ import annotations
 from contextlib import nullcontext
 from pathlib import Path
 
-import torch
-
-from sosr_timm.data.order import TrainingOrder
 from sosr_timm.engine.account import announce, describe, finish
+from sosr_timm.engine.advice import advising
+from sosr_timm.engine.backends import set_backends
 from sosr_timm.engine.build import build_run
+from sosr_timm.engine.dry_run import dry_run
 from sosr_timm.engine.folder import LOCK, RunFolder
 from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.log import check_trackers, logger, show_log, start_trackers
 from sosr_timm.engine.loop import train
 from sosr_timm.engine.restore import restore
 from sosr_timm.engine.resume import Plan, plan_run
-from sosr_timm.engine.run import Run
-from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
 
@@ -32,6 +30,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         UserError: anything that whoever started the run can mend.
     """
     model = loaded.options.model
+    set_backends(loaded.options.run.deterministic)
     processes = start_processes(
         amp=model.amp,
         amp_dtype=model.amp_dtype,
@@ -40,6 +39,8 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     )
     show_log(processes.is_main)
     check_trackers(loaded.options.run.log_with)
+    if loaded.options.run.dry_run:
+        return dry_run(loaded, processes)
     plan, options = plan_run(loaded, processes)
     for note in plan.notes:
         logger.info("%s", note)
@@ -68,47 +69,10 @@ def train_in(
             logger.info("%s", note)
     start_trackers(processes.accelerator, options.run.log_with, folder, options.run.project, flatten(options), run.step)
     announce(run, plan.checkpoint)
-    signal_number = train_within_memory(run)
+    with advising(run):
+        signal_number = train(run)
     processes.accelerator.end_training()
     return finish(run, signal_number)
-
-
-def train_within_memory(run: Run) -> int:
-    """`train`, with advice where memory runs out.
-
-    Raises:
-        UserError: out of memory; names a batch size and an accumulation that keep the global batch.
-    """
-    try:
-        return train(run)
-    except RuntimeError as error:
-        if not isinstance(error, torch.OutOfMemoryError) and "can't allocate memory" not in str(error):
-            raise
-        options = run.options.optimizer
-        pairs = run.training.mixing is not None
-        advice = smaller_batch(options.batch_size, options.grad_accum_steps, run.order, pairs)
-        raise UserError(f"out of memory at step {run.step + 1}: {advice}", on_one_rank=True) from None
-
-
-def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, pairs: bool) -> str:
-    """What to try where a batch does not fit: the largest proper divisor of it, with the accumulation to match.
-
-    Args:
-        batch_size: that did not fit.
-        grad_accum_steps: batches per update so far.
-        order: of the data.
-        pairs: the batch must be even.
-    """
-    fitting = [n for n in range(batch_size // 2, 0, -1) if batch_size % n == 0 and not (pairs and n % 2)]
-    if not fitting:
-        return "no smaller batch keeps the global batch; try --grad-checkpointing, --amp or a smaller --img-size"
-    accumulation = grad_accum_steps * batch_size // fitting[0]
-    updates = -(-order.batches_per_epoch // grad_accum_steps)
-    same = updates == -(-(order.num_samples // (fitting[0] * order.world_size)) // accumulation)
-    advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
-    return advice + (
-        "; add --resume auto to go on from the last checkpoint" if same else " (from the start of the run)"
-    )
 
 
 def discard_unborn(folder: RunFolder) -> None:

@@ -111,6 +111,10 @@ class LossOptions:
 class RunOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=THIS_START)
     seed: int = flag(42, "seed of weights, order of data, augmentation and dropout")
+    deterministic: bool = flag(False, "the same bits in each run on the same machine, at some cost of speed on GPUs")
+    dry_run: bool = flag(
+        False, "print the plan, make two updates and evaluate a batch, write nothing", scope=THIS_START
+    )
     output: str = flag("output/train", "folder that holds run folders", scope=FREE)
     experiment: str = flag("", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE)
     resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=THIS_START)
