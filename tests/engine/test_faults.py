@@ -16,9 +16,9 @@ from safetensors.torch import load_file
 
 from sosr_timm.data.catalog import digits
 from sosr_timm.data.order import TrainingOrder
+from sosr_timm.engine.advice import smaller_batch
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.engine.journal import read_lines
-from sosr_timm.engine.start import smaller_batch
 from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
