@@ -10,6 +10,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from sosr_timm.errors import UserError
 from sosr_timm.options.config_file import read_mapping
 from sosr_timm.options.fields import Option, options_of
+from sosr_timm.options.refused import Refusal
 from sosr_timm.registry import close_names
 
 Groups = TypeVar("Groups")
@@ -49,13 +50,17 @@ def read_command_line(groups: type, arguments: list[str], description: str = "")
     """What a command line gives, by option name.
 
     Raises:
-        UserError: an unknown flag (with the nearest known one) or a value of the wrong type.
+        UserError: an unknown flag (with the nearest known one), one of timm's that does not fit (with the reason), or a
+            value of the wrong type.
     """
     options = options_of(groups)
     parsed, unknown = make_parser(groups, description).parse_known_args(arguments)
     if unknown:
         flags = [name for option in options.values() for name in (option.flag, *option.also)]
         word = unknown[0].split("=")[0]
+        refusal = refusals_of(groups).get(word.lstrip("-").replace("-", "_"))
+        if refusal:
+            raise UserError(f"{word}: {refusal.reason}")
         raise UserError(f"unknown option '{word}': {_nearest(word, flags)}")
     values = vars(parsed)
     for option in options.values():
@@ -65,6 +70,11 @@ def read_command_line(groups: type, arguments: list[str], description: str = "")
                 raise UserError(f"{option.name} is given twice: {bare} and {option.flag} {values[option.name]}")
             values[option.name] = bare
     return {name: options[name].check(value, "command line") for name, value in values.items()}
+
+
+def refusals_of(groups: type) -> dict[str, Refusal]:
+    """The flags of timm that a program knows and does not take, by name."""
+    return getattr(groups, "refused", {})
 
 
 def _nearest(word: str, names: list[str]) -> str:
@@ -79,18 +89,31 @@ def read_config(groups: type, path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: no such file, no mapping in it, an unknown key (with the nearest known one) or a wrong type.
     """
-    return check_values(options_of(groups), read_mapping(path), str(path))
+    return check_values(options_of(groups), read_mapping(path), str(path), refusals_of(groups))
 
 
-def check_values(options: dict[str, Option], content: dict, where: str) -> dict[str, Any]:
+def check_values(
+    options: dict[str, Option], content: dict, where: str, refused: dict[str, Refusal] | None = None
+) -> dict[str, Any]:
     """`content` with every key known and every value of its kind.
 
+    Args:
+        options: that are known.
+        content: keys and values as read.
+        where: they were read, for messages.
+        refused: flags of timm that are left out where they have timm's default and ask for nothing.
+
     Raises:
-        UserError: an unknown key (with the nearest known one), a key given twice, or a wrong type.
+        UserError: an unknown key (with the nearest known one), a key given twice, a wrong type, or a refused flag.
     """
     values: dict[str, Any] = {}
     for key, value in content.items():
         name = str(key).replace("-", "_")
+        refusal = (refused or {}).get(name)
+        if refusal and value == refusal.default and type(value) is type(refusal.default):
+            continue
+        if refusal:
+            raise UserError(f"{where}: {key}: {refusal.reason}")
         if name not in options:
             raise UserError(f"{where}: unknown option '{key}': {_nearest(name, list(options))}")
         if name in values:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sosr_timm.options.fields import FREE, THIS_START, flag
+from sosr_timm.options.refused import TRAIN_REFUSED, Refusal
 from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions
 
 
@@ -142,6 +143,8 @@ class RunOptions:
 @dataclass
 class TrainOptions:
     """Everything train.py can be told."""
+
+    refused: ClassVar[dict[str, Refusal]] = TRAIN_REFUSED
 
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)

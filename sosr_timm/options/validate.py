@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sosr_timm.options.fields import flag
+from sosr_timm.options.refused import VALIDATE_REFUSED, Refusal
 
 
 @dataclass
@@ -62,6 +63,8 @@ class ReportOptions:
 @dataclass
 class ValidateOptions:
     """Everything validate.py can be told."""
+
+    refused: ClassVar[dict[str, Refusal]] = VALIDATE_REFUSED
 
     subject: SubjectOptions = dataclasses.field(default_factory=SubjectOptions)
     data: EvaluationDataOptions = dataclasses.field(default_factory=EvaluationDataOptions)
