@@ -39,6 +39,8 @@ class RunResult:
         processes: how many processes trained.
         command: the command line.
         environment: `environment()` of the run.
+        data: `SourceInfo.origin` of the training images: what was prepared, thinned out or mislabelled. A file without
+            it says nothing of that.
     """
 
     recipe: str
@@ -54,6 +56,7 @@ class RunResult:
     processes: int
     command: str
     environment: dict[str, Any]
+    data: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def file_name(self) -> str:
         """A name that says which run this is; a run of the same options and seed has the same one."""
@@ -116,11 +119,11 @@ def load_result(path: str | os.PathLike) -> RunResult:
     if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
         raise ValueError(f"{path}: not a result of format {FORMAT}")
     fields = {field.name: field.type for field in dataclasses.fields(RunResult)}
-    if content.keys() != fields.keys():
-        missing, unknown = sorted(fields.keys() - content.keys()), sorted(content.keys() - fields.keys())
+    missing, unknown = sorted(fields.keys() - content.keys() - {"data"}), sorted(content.keys() - fields.keys())
+    if missing or unknown:
         raise ValueError(f"{path}: missing fields {missing}, unknown fields {unknown}")
-    for name, kind in fields.items():
-        content[name] = _checked(content[name], kind, f"{path}: {name}")
+    for name in content:
+        content[name] = _checked(content[name], fields[name], f"{path}: {name}")
     return RunResult(**content)
 
 

@@ -84,7 +84,7 @@ def test_a_wrong_file_is_refused_by_name_and_field(tmp_path, change, message):
     assert path.name in str(caught.value)
 
 
-@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RunResult)])
+@pytest.mark.parametrize("name", [field.name for field in dataclasses.fields(RunResult) if field.name != "data"])
 def test_a_missing_field_is_refused(tmp_path, name):
     path = save_result(result(), tmp_path)
     content = json.loads(path.read_text())
@@ -92,6 +92,16 @@ def test_a_missing_field_is_refused(tmp_path, name):
     path.write_text(json.dumps(content))
     with pytest.raises(ValueError, match=name):
         load_result(path)
+
+
+def test_a_result_from_before_the_data_was_described_is_read(tmp_path):
+    path = save_result(result(), tmp_path)
+    content = json.loads(path.read_text())
+    assert content.pop("data") == {}
+    path.write_text(json.dumps(content))
+    assert load_result(path) == result()
+    described = result(data={"name": "cifar10", "subset": True})
+    assert load_result(save_result(described, tmp_path, "other.json")) == described
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3"])

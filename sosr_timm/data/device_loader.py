@@ -25,7 +25,10 @@ def arrays_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray] | None:
         return source.images, source.labels
     if isinstance(source, Subset):
         arrays = arrays_of(source.source)
-        return None if arrays is None else (arrays[0][source.indices], arrays[1][source.indices])
+        if arrays is None:
+            return None
+        labels = arrays[1][source.indices] if source.labels is None else source.labels
+        return arrays[0][source.indices], labels
     pairs = getattr(source, "pairs", None)
     images, labels = getattr(pairs, "data", None), getattr(pairs, "targets", None)
     if images is None or labels is None or getattr(pairs, "target_transform", None) is not None:

@@ -9,6 +9,7 @@ import torch
 
 # What the random numbers are for; the first word of every seed after the run's own.
 SAMPLE, MIXING, STEP, ORDER = 1, 2, 3, 4
+LONG_TAIL, LABEL_NOISE = 101, 102
 
 
 def seed_words(*words: int, count: int = 1) -> list[int]:

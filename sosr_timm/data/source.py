@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ class SourceInfo:
         mean: of the pixels in [0, 1], a value per channel.
         std: of the pixels in [0, 1], a value per channel.
         class_names: in the order of the labels.
+        origin: what a run's record should say of where images and labels come from; everything JSON can hold.
     """
 
     num_classes: int | None = None
@@ -32,6 +33,7 @@ class SourceInfo:
     mean: tuple[float, ...] | None = None
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
+    origin: dict[str, Any] = field(default_factory=dict, hash=False)
 
 
 class ImageSource(ABC):
@@ -54,6 +56,10 @@ class ImageSource(ABC):
         Raises:
             OSError: the image cannot be read.
         """
+
+    def read_labels(self) -> np.ndarray:
+        """(N,) int64: every label; where they are not known apart from the images, by loading each image."""
+        return np.array([self.load(index)[1] for index in range(len(self))], dtype=np.int64)
 
     def name(self, index: int) -> str:
         """What to call the image in a message: its path where it has one."""
@@ -86,6 +92,9 @@ class ArraySource(ImageSource):
     def load(self, index: int) -> tuple[Image.Image, int]:
         return Image.fromarray(self.images[index]), int(self.labels[index])
 
+    def read_labels(self) -> np.ndarray:
+        return np.asarray(self.labels, dtype=np.int64)
+
     def name(self, index: int) -> str:
         return f"{self.title} image {index}"
 
@@ -116,6 +125,13 @@ class ReaderSource(ImageSource):
             image.load()
         return image, int(label)
 
+    def read_labels(self) -> np.ndarray:
+        # timm's reader of tar files keeps them apart, the one of folders beside the paths.
+        labels = getattr(self.reader, "targets", None)
+        if labels is None and hasattr(self.reader, "samples"):
+            labels = [label for _, label in self.reader.samples]
+        return super().read_labels() if labels is None else np.asarray(labels, dtype=np.int64)
+
     def name(self, index: int) -> str:
         return str(self.reader.filename(index, absolute=True))
 
@@ -133,6 +149,12 @@ class PairSource(ImageSource):
         image, label = self.pairs[index][:2]
         return image, int(label)
 
+    def read_labels(self) -> np.ndarray:
+        labels = getattr(self.pairs, "targets", None)
+        if labels is None or getattr(self.pairs, "target_transform", None) is not None:
+            return super().read_labels()
+        return np.asarray(labels, dtype=np.int64)
+
     def name(self, index: int) -> str:
         samples = getattr(self.pairs, "samples", None)
         return str(samples[index][0]) if samples else f"{self.title} image {index}"
@@ -144,16 +166,25 @@ class Subset(ImageSource):
     Args:
         source: the whole.
         indices: which, in order.
+        labels: (len(indices),) int64, to use in place of the source's own; None keeps those.
     """
 
-    def __init__(self, source: ImageSource, indices: np.ndarray):
-        self.source, self.indices, self.info = source, indices, source.info
+    def __init__(self, source: ImageSource, indices: np.ndarray, labels: np.ndarray | None = None):
+        self.source, self.indices, self.labels, self.info = source, indices, labels, source.info
 
     def __len__(self) -> int:
         return len(self.indices)
 
     def load(self, index: int) -> tuple[Image.Image, int]:
-        return self.source.load(int(self.indices[index]))
+        image, label = self.source.load(int(self.indices[index]))
+        return image, label if self.labels is None else int(self.labels[index])
+
+    def read_labels(self) -> np.ndarray:
+        return self.source.read_labels()[self.indices] if self.labels is None else self.labels
+
+    def fingerprint(self) -> str:
+        digest = super().fingerprint()
+        return digest if self.labels is None else hashlib.sha256(digest.encode() + self.labels.tobytes()).hexdigest()
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))

@@ -22,6 +22,7 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
         "smoothing": run.loss.smoothing,
         "num_classes": run.model.num_classes,
         "class_names": run.training.source.info.class_names,
+        "data": run.training.source.info.origin,
         "image_format": asdict(run.image_format),
         "epochs": run.epochs,
         "updates_per_epoch": run.updates_per_epoch,
@@ -53,6 +54,16 @@ def announce(run: Run, checkpoint: str | None) -> None:
         run.updates_per_epoch,
         processes.device,
     )
+    origin = run.training.source.info.origin
+    if "labels_sha256" in origin:
+        logger.info(
+            "training set made worse: %s to %s images a class, %s labels exchanged",
+            f"{max(origin['class_sizes']):,}",
+            f"{min(origin['class_sizes']):,}",
+            f"{origin['labels_exchanged']:,}",
+        )
+    if origin.get("subset"):
+        logger.warning("the data set is only a part of %s: its figures are not comparable", origin["name"])
     on_device = isinstance(run.training, DeviceTrainingBatches)
     logger.info("batches made %s", "on the device" if on_device else f"by {options.data.workers} loader processes")
     logger.info("run folder %s", run.folder.path)
@@ -103,4 +114,5 @@ def result_of(run: Run) -> results.RunResult:
         processes=run.processes.count,
         command=" ".join(sys.argv),
         environment=results.environment(),
+        data=run.training.source.info.origin,
     )

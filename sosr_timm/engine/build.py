@@ -70,7 +70,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         UserError: options that do not fit each other, the data or the model.
     """
     _check_numbers(options)
-    training_source, evaluation_source = open_sources(options.data, options.model, processes)
+    training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)
     seed_everything(options.run.seed)
     model = create_network(options.model, training_source.info)
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from sosr_timm.data.catalog import open_source
 from sosr_timm.data.source import ImageSource, spread
+from sosr_timm.data.variants import make_worse
 from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import DataOptions, ModelOptions
 
 
-def open_sources(data: DataOptions, model: ModelOptions, processes: Processes) -> tuple[ImageSource, ImageSource]:
+def open_sources(
+    data: DataOptions, model: ModelOptions, processes: Processes, seed: int
+) -> tuple[ImageSource, ImageSource]:
     """The training and the evaluation images.
 
     Raises:
@@ -33,7 +36,9 @@ def open_sources(data: DataOptions, model: ModelOptions, processes: Processes) -
             f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Sort them into "
             f"{root}/train and {root}/validation, or say so with --val-split {data.train_split}"
         )
-    different = processes.same_everywhere(" ".join(fingerprints))
+    training = make_worse(training, seed, data.long_tail, data.label_noise)
+    drawn = training.info.origin.get("labels_sha256", "")
+    different = processes.same_everywhere(" ".join((*fingerprints, drawn)))
     if different:
         raise UserError(
             f"process {', '.join(map(str, different))} sees other files than process 0, which sees "

@@ -16,6 +16,7 @@ from sosr_timm.engine.log import check_trackers, logger, show_log, start_tracker
 from sosr_timm.engine.loop import train
 from sosr_timm.engine.restore import restore
 from sosr_timm.engine.resume import Plan, plan_run
+from sosr_timm.engine.training_labels import check_training_labels, store_training_labels
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
 
@@ -63,8 +64,10 @@ def train_in(
         if processes.is_main:
             run.journal.cut({})
             folder.checkpoints.mkdir(exist_ok=True)
+            store_training_labels(folder, run.training.source)
             folder.write_about(flatten(options), describe(run, loaded))
     else:
+        check_training_labels(folder, run.training.source)
         for note in restore(run, Path(plan.checkpoint)):
             logger.info("%s", note)
     start_trackers(processes.accelerator, options.run.log_with, folder, options.run.project, flatten(options), run.step)

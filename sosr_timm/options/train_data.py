@@ -18,6 +18,12 @@ class DataOptions:
     val_split: str = flag("validation", "split to evaluate on")
     train_num_samples: int | None = flag(None, "train on this many samples of the split, spread over it evenly")
     val_num_samples: int | None = flag(None, "evaluate on this many samples of the split, spread over it evenly")
+    long_tail: float | None = flag(
+        None, "thin the classes out exponentially, until the last has this share of the first one's training images"
+    )
+    label_noise: float | None = flag(
+        None, "give this share of the training images, drawn at random, a label of another class"
+    )
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file that maps class folder to index")
     input_img_mode: str | None = flag(
