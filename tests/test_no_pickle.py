@@ -30,12 +30,14 @@ def run(tmp_path_factory):
 
 def test_a_run_leaves_no_pickle(run):
     files = [path for path in run.path.rglob("*") if path.is_file() and path.name != LOCK]
-    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".yaml", ".csv"}
+    assert {path.suffix for path in files} == {".safetensors", ".json", ".jsonl", ".yaml", ".csv", ".png"}
     for path in files:
         if path.suffix == ".safetensors":
             head = path.read_bytes()[:9]
             assert head[8:] == b"{", f"{path.name} does not start as safetensors do"
             assert int.from_bytes(head[:8], "little") < path.stat().st_size
+        elif path.suffix == ".png":
+            assert path.read_bytes()[:8] == b"\x89PNG\r\n\x1a\n"
         else:
             path.read_text(encoding="utf-8")
 

@@ -14,7 +14,6 @@ from sosr_timm.errors import UserError
 from sosr_timm.metrics.table import MetricTable
 
 
-@torch.no_grad()
 def evaluate(
     model: nn.Module,
     loader: Iterable[Batch],
@@ -23,9 +22,36 @@ def evaluate(
     *,
     channels_last: bool = False,
     stop: Callable[[], bool] = lambda: False,
-    each_batch: Callable[[int], None] = lambda batch: None,
 ) -> MetricTable | None:
-    """One pass over an evaluation set.
+    """One pass over an evaluation set by all processes.
+
+    Args:
+        model, loader, order, processes, channels_last, stop: as in `evaluate_part`.
+
+    Returns:
+        the metrics of the whole set, the same on every process; None where the pass was stopped.
+
+    Raises:
+        UserError: an image that cannot be read.
+    """
+    table = evaluate_part(model, loader, order, processes, channels_last=channels_last, stop=stop)
+    if table is not None:
+        table.reduce(processes.sum)
+    return table
+
+
+@torch.no_grad()
+def evaluate_part(
+    model: nn.Module,
+    loader: Iterable[Batch],
+    order: EvaluationOrder,
+    processes: Processes,
+    *,
+    channels_last: bool = False,
+    stop: Callable[[], bool] = lambda: False,
+    each_batch: Callable[[int, torch.Tensor, torch.Tensor], None] = lambda batch, logits, target: None,
+) -> MetricTable | None:
+    """This process's batches of an evaluation set.
 
     Args:
         model: (M, C, H, W) -> (M, K) logits; put into evaluation mode.
@@ -34,10 +60,10 @@ def evaluate(
         processes: that share the pass.
         channels_last: memory layout of the images.
         stop: asked before each batch, equally often by every process; True ends the pass.
-        each_batch: called after each batch with its number.
+        each_batch: called after each batch with its number, logits and target.
 
     Returns:
-        the metrics of the whole set, the same on every process; None where the pass was stopped.
+        the table with this process's rows, not yet added up; None where the pass was stopped.
 
     Raises:
         UserError: an image that cannot be read: a figure without it would be another figure.
@@ -57,9 +83,9 @@ def evaluate(
         images = to_device(batch.images, processes.device, channels_last)
         with processes.accelerator.autocast():
             logits = model(images)
-        table.update(batch.position, logits, batch.target.to(processes.device, non_blocking=True))
-        each_batch(batch.position)
-    table.reduce(processes.sum)
+        target = batch.target.to(processes.device, non_blocking=True)
+        table.update(batch.position, logits, target)
+        each_batch(batch.position, logits, target)
     return table
 
 

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import csv
-import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from rich.console import Console as RichConsole
-from rich.table import Table
 from torch import nn
-from tqdm import tqdm
 
 from sosr_timm import results
 from sosr_timm.data.catalog import open_source
@@ -20,15 +16,14 @@ from sosr_timm.data.loaders import EvaluationBatches, evaluation_loader
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource, spread
 from sosr_timm.data.transforms import evaluation_transform
-from sosr_timm.engine.evaluate import evaluate
+from sosr_timm.engine.evaluation_files import COLUMNS, say, show, write_folder
+from sosr_timm.engine.figures import check_finite, figures
 from sosr_timm.engine.launch import Processes, start_processes
+from sosr_timm.engine.measure import measure
 from sosr_timm.engine.subject import StoredRun, find_run, format_of_run, network_by_name, networks_of_run
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.table import MetricTable
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
-
-COLUMNS = {"top1": "top-1 %", "top5": "top-5 %", "loss": "NLL", "ece": "ECE", "brier": "Brier"}
 
 
 def run_validation(loaded: Loaded[ValidateOptions]) -> int:
@@ -69,11 +64,17 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
         raise UserError("--batch-size is at least 1 and --workers at least 0")
     order = EvaluationOrder(len(source), batch_size, processes.count, processes.rank)
     batches = EvaluationBatches(source, evaluation_transform(form), form.image_mode, order)
-    record: dict[str, Any] = {"subject": subject_name(options, run), "data": data_name(options, run), "weights": {}}
+    record: dict[str, Any] = {"subject": subject_name(options, run), "data": data_name(options, run)}
+    record.update(weights={}, speed={})
     for title, network in networks.items():
         loader = evaluation_loader(batches, workers, options.data.pin_mem)
-        table = evaluate_network(network, loader, order, processes, options, title)
-        record["weights"][title] = {**table.compute(), "reliability": table.reliability()}
+        placed = place(network, options, processes)
+        layout = options.subject.channels_last
+        found = measure(placed, loader, order, processes, classes=classes, title=title, channels_last=layout)
+        samples = found.samples.read()
+        check_finite(samples, source, title)
+        record["weights"][title] = figures(found.table, samples, classes)
+        record["speed"][title] = found.speed
     record.update(image_format=asdict(form), batch_size=batch_size, environment=results.environment())
     if processes.is_main:
         report(record, options, run)
@@ -95,30 +96,15 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
     return spread(open_source(dataset, root, split, download=data.dataset_download, class_map=class_map), count)
 
 
-def evaluate_network(
-    network: nn.Module, loader, order: EvaluationOrder, processes: Processes, options: ValidateOptions, title: str
-) -> MetricTable:
-    """One pass, with a bar on a terminal."""
+def place(network: nn.Module, options: ValidateOptions, processes: Processes) -> nn.Module:
+    """The network on its device, in its layout, compiled where asked for."""
     subject = options.subject
     network = network.to(processes.device)
     if subject.channels_last:
         network = network.to(memory_format=torch.channels_last)
     if subject.torchcompile:
         network = torch.compile(network, backend=subject.torchcompile, mode=subject.torchcompile_mode)
-    with tqdm(
-        total=len(order), desc=title, unit="batch", leave=False, disable=None if processes.is_main else True
-    ) as bar:
-        table = evaluate(
-            network,
-            loader,
-            order,
-            processes,
-            channels_last=subject.channels_last,
-            each_batch=lambda batch: bar.update(),
-        )
-    if table is None:
-        raise AssertionError("nobody asked the evaluation to stop")
-    return table
+    return network
 
 
 def subject_name(options: ValidateOptions, run: StoredRun | None) -> str:
@@ -138,18 +124,12 @@ def data_name(options: ValidateOptions, run: StoredRun | None) -> str:
 
 
 def report(record: dict[str, Any], options: ValidateOptions, run: StoredRun | None) -> None:
-    """The table and the JSON on standard output, the JSON in the run folder, and what --results-file asks for."""
-    table = Table(title=f"{record['subject']} on {record['data']}", title_justify="left")
-    for title in ("", *COLUMNS.values(), "images"):
-        table.add_column(title, justify="right" if title else "left")
-    for title, metrics in record["weights"].items():
-        figures = [f"{metrics[name]:.{2 if '%' in head else 4}f}" for name, head in COLUMNS.items()]
-        table.add_row(title, *figures, f"{metrics['count']:,}")
-    RichConsole(width=None if RichConsole().is_terminal else 120).print(table)
-    print(json.dumps(record))
+    """The table and the JSON on standard output, the files in the run folder, and what --results-file asks for."""
+    show(record)
+    say(record)
     try:
         if run is not None:
-            results.write_json(run.folder.path / "evaluation.json", record)
+            write_folder(run.folder.path, record)
         if options.report.results_file:
             write_results(Path(options.report.results_file), options.report.results_format, record)
     except OSError as error:

@@ -1,7 +1,10 @@
-"""Calibration from logits: negative log-likelihood, Brier score, and confidence in equal-width bins."""
+"""Calibration from logits: negative log-likelihood, Brier score, and confidence in bins of equal width or mass."""
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -72,3 +75,21 @@ def calibration_error(counts: list[float], confidence_sums: list[float], correct
     # count * |correct/count - confidence/count| needs no division, so an empty bin is no special case
     gaps = [abs(correct - confidence) for correct, confidence in zip(correct_sums, confidence_sums, strict=True)]
     return sum(gaps) / sum(counts)
+
+
+def adaptive_calibration_error(confidence: np.ndarray, correct: np.ndarray, bins: int = 15) -> float:
+    """Calibration error over bins of equal mass: the samples in order of confidence, cut into parts of one size.
+
+    sum over bins of count/total * |accuracy - confidence|, a fraction in [0, 1] (Nguyen and O'Connor 2015,
+    arXiv 1508.05154). Where the samples do not divide evenly the first bins have one more; among equal confidences the
+    order of the data set decides.
+
+    Args:
+        confidence: (N,) float64.
+        correct: (N,) bool.
+        bins: how many parts; fewer where there are fewer samples.
+    """
+    order = np.argsort(confidence, kind="stable")
+    parts = np.array_split(order, min(bins, len(order)))
+    gaps = [abs(int(correct[part].sum()) - math.fsum(confidence[part])) for part in parts]
+    return math.fsum(gaps) / len(order)

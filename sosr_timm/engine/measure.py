@@ -1,0 +1,147 @@
+"""One pass of a network over an evaluation set: its tables, its predictions, its speed."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from sosr_timm.data.loaders import Batch
+from sosr_timm.data.order import EvaluationOrder
+from sosr_timm.engine.evaluate import evaluate_part
+from sosr_timm.engine.launch import Processes
+from sosr_timm.engine.log import logger
+from sosr_timm.engine.together import together
+from sosr_timm.metrics.samples import SampleTable
+from sosr_timm.metrics.table import MetricTable
+
+
+@dataclass
+class Measured:
+    """What a pass gave, the same on every process.
+
+    Attributes:
+        table: of the metrics.
+        samples: the predictions.
+        speed: `images_per_second` of all processes, without the first batch where there are others; `data_wait`, the
+            share of the time spent waiting for data; `seconds` of the whole pass.
+    """
+
+    table: MetricTable
+    samples: SampleTable
+    speed: dict[str, float]
+
+
+class Progress:
+    """Clock and progress line of a pass: a bar on a terminal, else a line every `interval` batches.
+
+    Args:
+        title: of the pass.
+        batches: of this process.
+        processes: that share the pass; the main one speaks.
+        interval: batches between lines; 0: none.
+    """
+
+    def __init__(self, title: str, batches: int, processes: Processes, interval: int):
+        self.title, self.batches, self.interval = title, batches, interval
+        self.is_main = processes.is_main
+        self.done = self.images = self.first_images = 0
+        self.waited = self.first_waited = 0.0
+        self.started = self.first_ended = time.perf_counter()
+        self.bar = tqdm(total=batches, desc=title, unit="batch", leave=False, disable=None if self.is_main else True)
+
+    def watch(self, loader: Iterable[Batch]) -> Iterator[Batch]:
+        """The loader's batches, with the time spent waiting for them."""
+        batches = iter(loader)
+        while True:
+            asked = time.perf_counter()
+            batch = next(batches, None)
+            self.waited += time.perf_counter() - asked
+            if batch is None:
+                return
+            yield batch
+
+    def advance(self, images: int) -> None:
+        """One batch is done, as far as the host can tell without waiting for the device."""
+        self.done += 1
+        self.images += images
+        if self.done == 1 < self.batches:
+            self.first_ended, self.first_images, self.first_waited = time.perf_counter(), images, self.waited
+        self.bar.update()
+        if not self.is_main or not self.interval or self.done % self.interval:
+            return
+        seconds = time.perf_counter() - self.started
+        text = f"{self.images / seconds:,.0f} images/s, waiting for data {self.waited / seconds:.0%}"
+        if self.bar.disable:
+            logger.info("%s: batch %d/%d, %s", self.title, self.done, self.batches, text)
+        else:
+            self.bar.set_postfix_str(text)
+
+    def speed(self, processes: Processes) -> dict[str, float]:
+        """The speed of all processes together; every process must ask."""
+        now = time.perf_counter()
+        self.bar.close()
+        mine = (now - self.first_ended, self.waited - self.first_waited, self.images - self.first_images)
+        total = torch.tensor([*mine, now - self.started], dtype=torch.float64)
+        seconds, waited, images, whole = (processes.sum(total) / processes.count).tolist()
+        return {
+            "images_per_second": images * processes.count / seconds,
+            "data_wait": waited / seconds,
+            "seconds": whole,
+        }
+
+
+def measure(
+    network: nn.Module,
+    loader: Iterable[Batch],
+    order: EvaluationOrder,
+    processes: Processes,
+    *,
+    classes: int,
+    title: str = "",
+    channels_last: bool = False,
+    keep_logits: bool = False,
+    interval: int = 0,
+) -> Measured:
+    """One pass over an evaluation set by all processes.
+
+    Args:
+        network: (M, C, H, W) -> (M, classes) logits, on this process's device.
+        loader: of this process's batches.
+        order: that the loader follows.
+        processes: that share the pass.
+        classes: K of the logits.
+        title: of the progress line.
+        channels_last: memory layout of the images.
+        keep_logits: keep them all.
+        interval: batches between progress lines; 0: none.
+
+    Raises:
+        UserError: an image that cannot be read.
+        Exception: what failed, on every process.
+    """
+    samples = SampleTable(order.num_samples, classes, keep_logits=keep_logits, device=processes.device)
+    progress = Progress(title, len(order), processes, interval)
+
+    def each_batch(batch: int, logits: Tensor, target: Tensor) -> None:
+        samples.update(batch * order.batch_size, logits, target)
+        progress.advance(len(target))
+
+    def work() -> MetricTable | None:
+        watched = progress.watch(loader)
+        return evaluate_part(network, watched, order, processes, channels_last=channels_last, each_batch=each_batch)
+
+    try:
+        table = together(processes, work)
+        if table is None:
+            raise AssertionError("nobody asked the evaluation to stop")
+        table.reduce(processes.sum)
+        samples.reduce(processes.sum)
+        samples.rows = samples.rows.cpu()  # waits for the device, so that the clock stops with the work
+        return Measured(table, samples, progress.speed(processes))
+    finally:
+        progress.bar.close()
