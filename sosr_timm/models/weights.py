@@ -1,10 +1,12 @@
-"""What timm must know of our weights: where they are published and how images must look to them."""
+"""Weights: how they start, and what timm must know of them (where published, how images must look to them)."""
 
 from __future__ import annotations
 
 from typing import Any
 
+import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from torch import nn
 
 HUB_ORGANISATION = "sosr-timm"  # whose models the Hub entries are; the one place that names it
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10; the SOSR authors use them for CIFAR-100 too
@@ -54,3 +56,21 @@ def cifar_cfg(**changes: Any) -> dict[str, Any]:
         "license": "apache-2.0",
         **changes,
     }
+
+
+@torch.no_grad()
+def initialise(model: nn.Module) -> None:
+    """Start a network as the SOSR authors' CIFAR code does: convolutions from N(0, sqrt(2 / (k * k * c_out))).
+
+    c_out counts the channels of one group. Biases of convolutions start from 0, classifiers as torch has them; batch
+    norms are left as they are.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            height, width = module.kernel_size
+            fan_out = height * width * module.out_channels // module.groups
+            module.weight.normal_(0.0, (2 / fan_out) ** 0.5)
+            if module.bias is not None:
+                module.bias.zero_()
+        elif isinstance(module, nn.Linear):
+            module.reset_parameters()
