@@ -20,7 +20,7 @@ LARGEST = 1 << 30  # bytes of images that are kept on the device without being a
 
 
 def arrays_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray] | None:
-    """The images (N, H, W) or (N, H, W, 3) uint8 and labels (N,) of a set in memory; None for any other."""
+    """The images (N, H, W) or (N, H, W, 3) uint8 and labels (N,) or (N, K) of a set in memory; None for any other."""
     if isinstance(source, ArraySource):
         return source.images, source.labels
     if isinstance(source, Subset):
@@ -70,7 +70,9 @@ class DeviceImages:
         if bytes_.shape[-1] != image_format.channels:
             bytes_ = bytes_.expand(-1, -1, -1, image_format.channels)
         self.images = pad(bytes_, padding).to(device).contiguous()
-        self.labels = torch.from_numpy(np.asarray(labels, dtype=np.int64)).to(device)
+        self.labels = torch.from_numpy(np.asarray(labels, dtype=np.float32 if labels.ndim == 2 else np.int64)).to(
+            device
+        )
         self.size = (image_format.height, image_format.width)
         self.mean = torch.tensor(image_format.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(image_format.std, device=device).view(-1, 1, 1)

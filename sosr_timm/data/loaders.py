@@ -7,6 +7,7 @@ import tarfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
@@ -42,7 +43,7 @@ class Batch(NamedTuple):
     Attributes:
         position: of the batch in its epoch.
         images: (M, C, H, W) float32.
-        target: (M,) int64, or (M, K) float32 where the batch went through Mixup or CutMix.
+        target: (M,) int64, or (M, K) float32 where images have many labels or the batch went through Mixup or CutMix.
         unreadable: images that could not be read.
     """
 
@@ -52,9 +53,16 @@ class Batch(NamedTuple):
     unreadable: tuple[Unreadable, ...]
 
 
-def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int]:
+def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int | np.ndarray]:
     image, label = source.load(index)
     return to_mode(image, mode), label
+
+
+def stack_labels(labels: list[int | np.ndarray]) -> Tensor:
+    """(M,) int64 of class indices, or (M, K) float32 of vectors of labels."""
+    if isinstance(labels[0], np.ndarray):
+        return torch.from_numpy(np.stack(labels).astype(np.float32))
+    return torch.tensor(labels, dtype=torch.int64)
 
 
 class TrainingBatches(Dataset):
@@ -80,7 +88,7 @@ class TrainingBatches(Dataset):
         return iter(training_loader(self, sampler, workers, pin_memory))
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        samples: list[tuple[Tensor, int] | None] = []
+        samples: list[tuple[Tensor, int | np.ndarray] | None] = []
         unreadable = []
         for index in key.indices:
             try:
@@ -97,7 +105,7 @@ class TrainingBatches(Dataset):
         return Batch(key.batch, images, target, tuple(unreadable))
 
     @staticmethod
-    def _stack(samples: list[tuple[Tensor, int] | None]) -> tuple[Tensor, Tensor]:
+    def _stack(samples: list[tuple[Tensor, int | np.ndarray] | None]) -> tuple[Tensor, Tensor]:
         readable = [position for position, sample in enumerate(samples) if sample is not None]
         if not readable:
             return torch.empty(0), torch.empty(0, dtype=torch.int64)
@@ -106,7 +114,7 @@ class TrainingBatches(Dataset):
             following = readable + readable[:1]
             samples = [samples[next((r for r in following if r >= p), following[-1])] for p in range(len(samples))]
         images = torch.stack([image for image, _ in samples])
-        return images, torch.tensor([label for _, label in samples], dtype=torch.int64)
+        return images, stack_labels([label for _, label in samples])
 
 
 class EvaluationBatches(Dataset):
@@ -125,7 +133,7 @@ class EvaluationBatches(Dataset):
                 return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))
             images.append(self.transform(image))
             labels.append(label)
-        return Batch(batch, torch.stack(images), torch.tensor(labels, dtype=torch.int64), ())
+        return Batch(batch, torch.stack(images), stack_labels(labels), ())
 
 
 def _start_worker(worker: int) -> None:

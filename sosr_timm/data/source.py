@@ -25,6 +25,8 @@ class SourceInfo:
         std: of the pixels in [0, 1], a value per channel.
         class_names: in the order of the labels.
         origin: what a run's record should say of where images and labels come from; everything JSON can hold.
+        multi_hot: an image has any number of labels: `load` gives a float32 vector of length num_classes, 1 where a
+            label applies, instead of a class index.
     """
 
     num_classes: int | None = None
@@ -34,6 +36,7 @@ class SourceInfo:
     std: tuple[float, ...] | None = None
     class_names: tuple[str, ...] | None = None
     origin: dict[str, Any] = field(default_factory=dict, hash=False)
+    multi_hot: bool = False
 
 
 class ImageSource(ABC):
@@ -50,16 +53,17 @@ class ImageSource(ABC):
         """Number of images."""
 
     @abstractmethod
-    def load(self, index: int) -> tuple[Image.Image, int]:
-        """The image and its label.
+    def load(self, index: int) -> tuple[Image.Image, int | np.ndarray]:
+        """The image and its label, or its labels as a (num_classes,) vector where `info.multi_hot`.
 
         Raises:
             OSError: the image cannot be read.
         """
 
     def read_labels(self) -> np.ndarray:
-        """(N,) int64: every label; where they are not known apart from the images, by loading each image."""
-        return np.array([self.load(index)[1] for index in range(len(self))], dtype=np.int64)
+        """(N,) int64, or (N, K) float32 where `info.multi_hot`: every label, by loading each image where need be."""
+        labels = [self.load(index)[1] for index in range(len(self))]
+        return np.array(labels, dtype=np.float32 if self.info.multi_hot else np.int64)
 
     def name(self, index: int) -> str:
         """What to call the image in a message: its path where it has one."""
@@ -78,7 +82,7 @@ class ArraySource(ImageSource):
 
     Args:
         images: (N, H, W) or (N, H, W, 3) uint8.
-        labels: (N,) integers.
+        labels: (N,) integers, or (N, K) float32 where `info.multi_hot`.
         info: of the whole set.
         title: of the set, for messages.
     """
@@ -89,11 +93,12 @@ class ArraySource(ImageSource):
     def __len__(self) -> int:
         return len(self.images)
 
-    def load(self, index: int) -> tuple[Image.Image, int]:
-        return Image.fromarray(self.images[index]), int(self.labels[index])
+    def load(self, index: int) -> tuple[Image.Image, int | np.ndarray]:
+        label = self.labels[index]
+        return Image.fromarray(self.images[index]), label if self.info.multi_hot else int(label)
 
     def read_labels(self) -> np.ndarray:
-        return np.asarray(self.labels, dtype=np.int64)
+        return np.asarray(self.labels, dtype=np.float32 if self.info.multi_hot else np.int64)
 
     def name(self, index: int) -> str:
         return f"{self.title} image {index}"
@@ -175,7 +180,7 @@ class Subset(ImageSource):
     def __len__(self) -> int:
         return len(self.indices)
 
-    def load(self, index: int) -> tuple[Image.Image, int]:
+    def load(self, index: int) -> tuple[Image.Image, int | np.ndarray]:
         image, label = self.source.load(int(self.indices[index]))
         return image, label if self.labels is None else int(self.labels[index])
 

@@ -105,6 +105,8 @@ def make_worse(source: ImageSource, seed: int, long_tail: float | None, label_no
     if long_tail is None and label_noise is None:
         return source
     num_classes = source.info.num_classes
+    if source.info.multi_hot:
+        raise UserError("--long-tail and --label-noise are for one class per image")
     if num_classes is None:
         raise UserError("--long-tail and --label-noise need a data set that states its classes")
     labels = source.read_labels()

@@ -101,7 +101,9 @@ def make_batches(
     return batches, evaluation_loader(of_evaluation, data.workers, data.pin_mem)
 
 
-def make_mixing(options: AugmentationOptions, smoothing: float, num_classes: int, batch_size: int) -> Mixing:
+def make_mixing(
+    options: AugmentationOptions, smoothing: float, num_classes: int, batch_size: int, multi_label: bool = False
+) -> Mixing:
     """Mixup and CutMix of a run.
 
     Raises:
@@ -121,6 +123,7 @@ def make_mixing(options: AugmentationOptions, smoothing: float, num_classes: int
         mode=options.mixup_mode,
         label_smoothing=smoothing,
         num_classes=num_classes,
+        multi_label=multi_label,
     )
 
 

@@ -2,11 +2,6 @@
 
 from __future__ import annotations
 
-import torch
-from timm.data.mixup import mixup_target
-from timm.task import ClassificationTask
-from torch import nn
-
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder
 from sosr_timm.data.seeding import seed_everything
 from sosr_timm.engine.batches import make_batches, make_mixing
@@ -16,51 +11,16 @@ from sosr_timm.engine.guard import Guard
 from sosr_timm.engine.journal import Journal
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import Console, Stopwatch
+from sosr_timm.engine.loss import make_loss
 from sosr_timm.engine.meters import Meters
 from sosr_timm.engine.network import create_network, image_format
 from sosr_timm.engine.optimization import create_optimizer, create_schedule, learning_rate
 from sosr_timm.engine.run import METRICS, Progress, Run
 from sosr_timm.engine.signals import Requests
+from sosr_timm.engine.task import check_labels, make_task
 from sosr_timm.errors import UserError
-from sosr_timm.losses.compose import ComposedLoss, create_loss
-from sosr_timm.losses.spec import parse_loss
-from sosr_timm.options.train import LossOptions, TrainOptions
-
-
-def resolve_smoothing(options: LossOptions) -> float:
-    """--smoothing, else timm's default of 0.1 for a bare loss of timm's and 0 as soon as --loss names one of ours."""
-    if options.smoothing is not None:
-        return options.smoothing
-    spec = parse_loss(options.loss)
-    bare = not spec.penalties and spec.base.name != "ols" and "smoothing" not in spec.base.given
-    return 0.1 if bare and "smoothing" in spec.base.keywords else 0.0
-
-
-def origin_of_smoothing(options: LossOptions) -> str:
-    """Where the value of `resolve_smoothing` comes from, in words."""
-    if options.smoothing is not None:
-        return "--smoothing"
-    spec = parse_loss(options.loss)
-    if "smoothing" in spec.base.given:
-        return "--loss says so"
-    return "timm's default" if resolve_smoothing(options) else "the default of --loss"
-
-
-def make_loss(options: LossOptions, num_classes: int, mixed: bool) -> ComposedLoss:
-    """The loss, tried once on the kind of target that will come.
-
-    Raises:
-        UserError: a faulty spec, or a combination that no paper defines.
-    """
-    try:
-        loss = create_loss(options.loss, resolve_smoothing(options), num_classes, soft_targets=mixed)
-        target = torch.arange(2) % num_classes
-        if mixed:
-            target = mixup_target(target, num_classes, 0.7, loss.smoothing)
-        loss.eval()(torch.zeros(2, num_classes), target)
-    except ValueError as error:
-        raise UserError(f"--loss '{options.loss}': {error}") from None
-    return loss.train()
+from sosr_timm.options.task import is_multi_label
+from sosr_timm.options.train import TrainOptions
 
 
 def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) -> Run:
@@ -71,6 +31,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     """
     _check_numbers(options)
     training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)
+    check_labels(options.task, training_source.info)
     seed_everything(options.run.seed)
     model = create_network(options.model, training_source.info)
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
@@ -78,8 +39,12 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
 
     augmentation = options.augmentation
     mixed = augmentation.mixup > 0 or augmentation.cutmix > 0 or augmentation.cutmix_minmax is not None
-    loss = make_loss(options.loss, num_classes, mixed)
-    mixing = make_mixing(augmentation, loss.smoothing, num_classes, options.optimizer.batch_size) if mixed else None
+    loss = make_loss(options.loss, options.task, num_classes, mixed)
+    mixing = None
+    if mixed:
+        mixing = make_mixing(
+            augmentation, loss.smoothing, num_classes, options.optimizer.batch_size, is_multi_label(options.task)
+        )
 
     seed, batch_size = options.run.seed, options.optimizer.batch_size
     try:
@@ -93,7 +58,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         options, training_source, evaluation_source, form, mixing, evaluation, processes.device
     )
 
-    task = _make_task(model, loss, options, processes)
+    task = make_task(model, loss, options, processes)
     optimizer = create_optimizer(
         model, options.optimizer, learning_rate(options.optimizer, options.schedule, processes.count)
     )
@@ -141,24 +106,3 @@ def _check_numbers(options: TrainOptions) -> None:
     for name, (value, low) in lowest.items():
         if value < low:
             raise UserError(f"--{name.replace('_', '-')} {value}: at least {low}")
-
-
-def _make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, processes: Processes) -> ClassificationTask:
-    device = processes.device
-    model.to(device=device)
-    if options.model.channels_last:
-        model.to(memory_format=torch.channels_last)
-    if options.model.sync_bn and processes.count > 1:
-        from timm.layers import convert_sync_batchnorm
-
-        model = convert_sync_batchnorm(model)
-    task = ClassificationTask(model, criterion=loss, device=device, verbose=False)
-    if options.model.model_ema:
-        task.setup_ema(
-            decay=options.model.model_ema_decay,
-            use_warmup=options.model.model_ema_warmup,
-            device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
-        )
-    if options.model.torchcompile:
-        task.compile(backend=options.model.torchcompile, mode=options.model.torchcompile_mode)
-    return task

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from sosr_timm.data.device_loader import DeviceTrainingBatches
-from sosr_timm.engine.build import origin_of_smoothing
+from sosr_timm.engine.loss import origin_of_smoothing
 from sosr_timm.engine.run import Run
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -41,7 +41,7 @@ def _what_is_trained(run: Run) -> dict[str, str]:
     return {
         "model": f"{run.options.model.model}, {total:,} parameters{frozen}",
         "loss": run.loss.full_form,
-        "smoothing": f"{run.loss.smoothing:g}: {origin_of_smoothing(run.options.loss)}",
+        "smoothing": f"{run.loss.smoothing:g}: {origin_of_smoothing(run.options.loss, run.options.task)}",
         "optimizer": f"{type(run.optimizer.optimizer).__name__}, {counted(len(groups), 'group', 'groups')} of "
         f"parameters, weight decay {decays}",
     }

@@ -13,6 +13,7 @@ from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.fields import THIS_START, TRAINING, options_of
 from sosr_timm.options.load import Loaded, build, check_values, plain
+from sosr_timm.options.task import loss_text
 from sosr_timm.options.train import TrainOptions
 
 
@@ -70,7 +71,7 @@ def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
     name = options.run.experiment
     if not name:
         data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
-        name = folder_name(data, options.model.model, options.loss.loss, f"s{options.run.seed}")
+        name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
     elif name != folder_name(name):
         raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
     return Plan(str(claim_folder(Path(options.run.output), name).path), None, list(notes))

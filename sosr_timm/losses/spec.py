@@ -93,7 +93,7 @@ def check_combination(spec: LossSpec, smoothing: float, multi_label: bool = Fals
     replacing = [name for name in names if name in REPLACES_SMOOTHING]
     if smoothing and replacing:
         raise ValueError(f"{replacing[0]} takes the place of label smoothing and is defined for smoothing 0 only")
-    single_label = [name for name in names if name == "ols" or name in PENALTIES]
+    single_label = [name for name in names if name == "ols" or name in PENALTIES] or [n for n in names if n == "ce"]
     if multi_label and single_label:
         raise ValueError(f"{single_label[0]} is defined for single-label targets only, not for multi-label ones")
     if spec.penalties and spec.base.name == "jsd":

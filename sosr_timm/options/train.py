@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 
 from sosr_timm.options.fields import FREE, THIS_START, flag
 from sosr_timm.options.refused import TRAIN_REFUSED, Refusal
+from sosr_timm.options.schedule import ScheduleOptions
+from sosr_timm.options.task import LossOptions, TaskOptions
 from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions
 
 
@@ -72,43 +74,6 @@ class OptimizerOptions:
 
 
 @dataclass
-class ScheduleOptions:
-    epochs: int = flag(300, "epochs to train")
-    stop_epoch: int | None = flag(None, "stop after this many epochs without changing the schedule", scope=THIS_START)
-    sched: str = flag("cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, none)")
-    sched_on_updates: bool = flag(False, "change the learning rate at every update instead of every epoch")
-    lr: float | None = flag(None, "learning rate; overrides lr-base")
-    lr_base: float = flag(0.1, "learning rate at lr-base-size samples per update")
-    lr_base_size: int = flag(256, "samples per update that lr-base is meant for")
-    lr_base_scale: str = flag(
-        "", "scale of lr-base with the batch; by the optimizer where empty", choices=("", "linear", "sqrt")
-    )
-    lr_noise: tuple[float, ...] | None = flag(None, "learning-rate noise on and off, as shares of the schedule")
-    lr_noise_pct: float = flag(0.67, "limit of learning-rate noise")
-    lr_noise_std: float = flag(1.0, "standard deviation of learning-rate noise")
-    lr_cycle_mul: float = flag(1.0, "length factor from cycle to cycle")
-    lr_cycle_decay: float = flag(0.5, "learning-rate factor from cycle to cycle")
-    lr_cycle_limit: int = flag(1, "number of cycles")
-    lr_k_decay: float = flag(1.0, "k of k-decay (cosine, poly)")
-    lr_decay_fn: str | None = flag(None, "shape of the decay phase (wsd, rsqrt)")
-    lr_stable_timescale: float | None = flag(None, "time scale of the stable phase in epochs (rsqrt)")
-    warmup_lr: float = flag(1e-5, "learning rate at the start of warm-up")
-    min_lr: float = flag(0.0, "lower bound of the learning rate")
-    decay_milestones: tuple[int, ...] = flag((90, 180, 270), "epochs at which the learning rate falls (multistep)")
-    decay_epochs: float = flag(90, "epochs between falls (step), length of the decay phase (wsd)")
-    warmup_epochs: int = flag(5, "epochs of warm-up")
-    warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
-    cooldown_epochs: int = flag(0, "epochs at the lowest learning rate after the schedule")
-    decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",))
-
-
-@dataclass
-class LossOptions:
-    loss: str = flag("ce", "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'")
-    smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
-
-
-@dataclass
 class RunOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=THIS_START)
     seed: int = flag(42, "seed of weights, order of data, augmentation and dropout")
@@ -151,5 +116,6 @@ class TrainOptions:
     optimizer: OptimizerOptions = dataclasses.field(default_factory=OptimizerOptions)
     schedule: ScheduleOptions = dataclasses.field(default_factory=ScheduleOptions)
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
+    task: TaskOptions = dataclasses.field(default_factory=TaskOptions)
     loss: LossOptions = dataclasses.field(default_factory=LossOptions)
     run: RunOptions = dataclasses.field(default_factory=RunOptions)

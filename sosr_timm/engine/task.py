@@ -1,0 +1,49 @@
+"""The task of a run, timm's: the network with its loss, its average of weights, compiled where asked for."""
+
+from __future__ import annotations
+
+import torch
+from timm.task import ClassificationTask, MultiLabelClassificationTask
+from torch import nn
+
+from sosr_timm.data.source import SourceInfo
+from sosr_timm.engine.launch import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.losses.compose import ComposedLoss
+from sosr_timm.options.task import TaskOptions, is_multi_label
+from sosr_timm.options.train import TrainOptions
+
+
+def check_labels(task: TaskOptions, info: SourceInfo) -> None:
+    """Raise where the data set's labels are not what the task learns.
+
+    Raises:
+        UserError: one class per image for many labels, or the other way round.
+    """
+    if is_multi_label(task) and not info.multi_hot:
+        raise UserError("--task multilabel: the data set has one class per image, not a vector of labels")
+    if info.multi_hot and not is_multi_label(task):
+        raise UserError("the data set has vectors of labels: add --task multilabel")
+
+
+def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, processes: Processes) -> ClassificationTask:
+    """The task, on its device, not yet shared by the processes."""
+    device = processes.device
+    model.to(device=device)
+    if options.model.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if options.model.sync_bn and processes.count > 1:
+        from timm.layers import convert_sync_batchnorm
+
+        model = convert_sync_batchnorm(model)
+    kind = MultiLabelClassificationTask if is_multi_label(options.task) else ClassificationTask
+    task = kind(model, criterion=loss, device=device, verbose=False)
+    if options.model.model_ema:
+        task.setup_ema(
+            decay=options.model.model_ema_decay,
+            use_warmup=options.model.model_ema_warmup,
+            device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
+        )
+    if options.model.torchcompile:
+        task.compile(backend=options.model.torchcompile, mode=options.model.torchcompile_mode)
+    return task

@@ -1,0 +1,60 @@
+"""The options of train.py that say what is learned: the task, its loss, the teacher of a distillation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sosr_timm.options.fields import flag
+
+MULTI_LABEL = "multilabel"
+
+
+@dataclass
+class TaskOptions:
+    task: str = flag(
+        "classification",
+        "one class per image, or any number of labels per image",
+        choices=("classification", MULTI_LABEL),
+    )
+
+
+@dataclass
+class LossOptions:
+    loss: str = flag(
+        "", "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; where empty ce, or bce for many labels"
+    )
+    smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
+    bce_loss: bool = flag(False, "binary cross entropy, the same as --loss bce")
+    bce_sum: bool = flag(False, "bce(sum=True): add up over classes instead of averaging")
+    bce_target_thresh: float | None = flag(None, "bce(target_thresh=): soft targets above this become 1, others 0")
+    bce_pos_weight: float | None = flag(None, "bce(pos_weight=): weight of positive labels")
+    poly_epsilon: float | None = flag(None, "poly(epsilon=)")
+    poly_gamma: float | None = flag(None, "poly(gamma=), many labels only")
+    poly_alpha: float | None = flag(None, "poly(alpha=), many labels only")
+    asl_gamma_pos: float | None = flag(None, "asl(gamma_pos=)")
+    asl_gamma_neg: float | None = flag(None, "asl(gamma_neg=)")
+    asl_clip: float | None = flag(None, "asl(clip=)")
+    asl_reduction: str | None = flag(None, "asl(reduction=)", choices=("batchmean", "sum", "mean"))
+    twoway_tp: float | None = flag(None, "twoway(tp=)")
+    twoway_tn: float | None = flag(None, "twoway(tn=)")
+    db_neg_scale: float | None = flag(None, "db(neg_scale=)")
+    db_init_bias: float | None = flag(None, "db(init_bias=)")
+    db_focal_gamma: float | None = flag(None, "db(focal_gamma=)")
+    class_weights: str | None = flag(
+        None,
+        "bce, asl(class_weight=): a number, a list 'a,b,c', a file, or inv_freq, effective_num of --class-stats",
+        also=("--loss-class-weight",),
+    )
+    loss_pos_weight: str | None = flag(
+        None, "bce, asl(pos_weight=): a number, a list 'a,b,c', a file, or neg_pos of --class-stats"
+    )
+    class_stats: str | None = flag(None, "JSON file with pos_counts and num_samples, for db and for computed weights")
+
+
+def loss_text(loss: LossOptions, task: TaskOptions) -> str:
+    """--loss, else what stands for it: bce for many labels or with --bce-loss, ce otherwise."""
+    return loss.loss or ("bce" if loss.bce_loss or is_multi_label(task) else "ce")
+
+
+def is_multi_label(task: TaskOptions) -> bool:
+    return task.task == MULTI_LABEL
