@@ -1,6 +1,6 @@
 """Row kernels: values and gradient of a whole loss from one read of the logits; see docs/kernels.md."""
 
 from sosr_timm.kernels.dispatch import choose_kernel, row_loss, use_kernel
-from sosr_timm.kernels.work import PARTS, RowWork
+from sosr_timm.kernels.work import RowWork
 
-__all__ = ["PARTS", "RowWork", "choose_kernel", "row_loss", "use_kernel"]
+__all__ = ["RowWork", "choose_kernel", "row_loss", "use_kernel"]

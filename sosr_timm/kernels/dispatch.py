@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sosr_timm.kernels.function import RowFunction
+from sosr_timm.kernels.function import with_gradient
 from sosr_timm.kernels.work import RowWork
 
 VARIABLE = "SOSR_TIMM_KERNEL"
 KERNELS = ("plain", "cpu", "triton")
+PLAIN_TENSORS = (Tensor, nn.Parameter)
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -33,10 +34,9 @@ def choose_kernel(logits: Tensor, dense: Tensor | None = None) -> str:
     """
     if torch.compiler.is_compiling():
         return "plain"
-    tensors = [logits] if dense is None else [logits, dense]
-    if transformed() or any(type(tensor) not in (Tensor, nn.Parameter) for tensor in tensors):
+    if transformed() or type(logits) not in PLAIN_TENSORS:
         return "plain"
-    if dense is not None and dense.requires_grad and torch.is_grad_enabled():
+    if dense is not None and (type(dense) not in PLAIN_TENSORS or (dense.requires_grad and torch.is_grad_enabled())):
         return "plain"
     asked = os.environ.get(VARIABLE)
     if not asked:
@@ -88,7 +88,9 @@ def use_kernel(name: str) -> Iterator[None]:
             os.environ[VARIABLE] = before
 
 
-def row_loss(kernel: str, logits: Tensor, work: RowWork, plain: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+def row_loss(
+    kernel: str, logits: Tensor, work: RowWork, plain: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, dict[str, Tensor]]:
     """A loss by a kernel other than "plain".
 
     Args:
@@ -99,11 +101,10 @@ def row_loss(kernel: str, logits: Tensor, work: RowWork, plain: Callable[[Tensor
 
     Returns:
         loss: scalar with a gradient, float32 or float64.
-        parts: (5,), what each of `PARTS` contributes; no gradient.
+        parts: scalars without a gradient: what each term contributes, and the share of rows that SOSR selects.
     """
     if kernel == "triton":
         from sosr_timm.kernels.triton_rows import run_rows
     else:
         from sosr_timm.kernels.cpu import run_rows
-    wanted = torch.is_grad_enabled() and logits.requires_grad
-    return RowFunction.apply(logits, work, run_rows, plain, wanted)
+    return with_gradient(run_rows, logits, work, plain)

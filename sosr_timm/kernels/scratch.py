@@ -4,30 +4,53 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-KEPT = threading.local()  # buffers of this thread by name and dtype: fresh memory costs a page fault every 4 KB
-LARGEST_KEPT = 2**20  # numbers
+KEPT = threading.local()  # of this thread: buffers by name and dtype, and the last Scratch
+LARGEST_KEPT = 2**20  # numbers; fresh memory costs a page fault every 4 KB
 
 
 class Scratch:
-    """Memory for blocks, reused from one to the next and, where it is not large, from one call to the next."""
+    """Memory for blocks of up to `rows` rows, reused from block to block and, where it is not large, from call to call.
+
+    Attributes:
+        first: (rows,) int64, where each row begins in a flat block.
+    """
 
     def __init__(self, rows: int, classes: int, dtype: torch.dtype):
-        self.shape, self.dtype, self.buffers = (rows, classes), dtype, {}
+        self.rows, self.classes, self.dtype = rows, classes, dtype
+        self.first = np.arange(0, rows * classes, classes)
+        self.buffers: dict[str, tuple[Tensor, NDArray]] = {}
 
-    def get(self, name: str, rows: int) -> Tensor:
-        """(rows, K), what it holds is what its last user left."""
+    def get(self, name: str, rows: int) -> tuple[Tensor, NDArray]:
+        """(rows, K) as a tensor and as a flat array of the same memory; what it holds is what its last user left."""
         if name not in self.buffers:
-            self.buffers[name] = self.flat(name, self.shape[0] * self.shape[1]).view(self.shape)
-        return self.buffers[name][:rows]
+            flat = flat_buffer(name, self.rows * self.classes, self.dtype)
+            self.buffers[name] = flat.view(self.rows, self.classes), flat.numpy()
+        tensor, flat = self.buffers[name]
+        return (tensor, flat) if rows == self.rows else (tensor[:rows], flat[: rows * self.classes])
 
-    def flat(self, name: str, size: int) -> Tensor:
-        key = f"{name} {self.dtype}"
-        kept = getattr(KEPT, key, None)
-        if kept is None or len(kept) < size:
-            kept = torch.empty(size, dtype=self.dtype)
-            if size <= LARGEST_KEPT:
-                setattr(KEPT, key, kept)
-        return kept[:size]
+
+def scratch_for(rows: int, classes: int, dtype: torch.dtype) -> Scratch:
+    """This thread's last `Scratch` where it has that shape, else a new one; views are made once, not at each call."""
+    last = getattr(KEPT, "scratch", None)
+    if last is not None and (last.rows, last.classes, last.dtype) == (rows, classes, dtype):
+        return last
+    scratch = Scratch(rows, classes, dtype)
+    if rows * classes <= LARGEST_KEPT:
+        KEPT.scratch = scratch
+    return scratch
+
+
+def flat_buffer(name: str, size: int, dtype: torch.dtype) -> Tensor:
+    """(size,), kept for the next one who asks under that name."""
+    key = f"{name} {dtype}"
+    kept = getattr(KEPT, key, None)
+    if kept is None or len(kept) < size:
+        kept = torch.empty(size, dtype=dtype)
+        if size <= LARGEST_KEPT:
+            setattr(KEPT, key, kept)
+    return kept[:size]

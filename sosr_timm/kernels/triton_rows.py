@@ -7,12 +7,14 @@ import triton
 from torch import Tensor
 
 from sosr_timm.kernels.triton_kernel import row_kernel
-from sosr_timm.kernels.work import PARTS, RowWork
+from sosr_timm.kernels.work import PARTS, TERMS, RowWork
 
 ONE_BLOCK = 16_384  # longest row that is held in registers at once
 
 
-def run_rows(logits: Tensor, work: RowWork, gradient: Tensor | None = None, incoming: Tensor | float = 1.0) -> Tensor:
+def run_rows(
+    logits: Tensor, work: RowWork, gradient: Tensor | None = None, incoming: Tensor | float = 1.0
+) -> tuple[Tensor, dict[str, Tensor]]:
     """All terms of a loss and their common gradient; the same contract as the CPU kernel's.
 
     Args:
@@ -22,7 +24,8 @@ def run_rows(logits: Tensor, work: RowWork, gradient: Tensor | None = None, inco
         incoming: factor of the gradient; a scalar tensor is read by the kernel, not by the host.
 
     Returns:
-        (5,) float32: means over the rows of what each of `PARTS` contributes.
+        loss: scalar float32.
+        parts: scalars float32: means over the rows of what each of the work's terms contributes.
 
     Raises:
         RuntimeError: torch's own (on the device), for a class index outside [0, K).
@@ -69,7 +72,9 @@ def run_rows(logits: Tensor, work: RowWork, gradient: Tensor | None = None, inco
         BLOCK=block,
         num_warps=max(1, min(16, block // 512)),
     )
-    return values.mean(dim=1)
+    means = values.mean(dim=1)
+    parts = dict(zip(PARTS, means.unbind(), strict=True))
+    return means[: len(TERMS)].sum(), {name: parts[name] for name in work.parts}
 
 
 def scalar(value: Tensor | float, device: torch.device) -> Tensor:

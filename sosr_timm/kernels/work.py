@@ -7,10 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-PARTS = ("base", "sosr", "maxsup", "cp", "selected")  # rows of what a kernel returns
+TERMS = ("base", "sosr", "maxsup", "cp")  # what adds up to the loss
+PARTS = (*TERMS, "selected")
 
 
-@dataclass(frozen=True)
+@dataclass
 class RowWork:
     """A loss on one batch. A term that is None is left out.
 
@@ -43,6 +44,12 @@ class RowWork:
     beta: float | None = None
     maxsup: float | Tensor | None = None
     cp: float | None = None
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """Which of `PARTS` the loss has."""
+        there = {"sosr": self.beta, "maxsup": self.maxsup, "cp": self.cp, "selected": self.beta}
+        return ("base", *(name for name, value in there.items() if value is not None))
 
     def without_counting(self) -> RowWork:
         """The same without changing any state: for a second look at a batch."""

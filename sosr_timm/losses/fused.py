@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 from torch import Tensor
 
-from sosr_timm.kernels import PARTS, RowWork, choose_kernel, row_loss
+from sosr_timm.kernels import RowWork, choose_kernel, row_loss
 from sosr_timm.losses.base import Base, Penalty, working_precision
 from sosr_timm.losses.confidence_penalty import ConfidencePenalty
 from sosr_timm.losses.cross_entropy import CrossEntropy
@@ -36,9 +36,7 @@ def fused_loss(
     if kernel == "plain" or not all(type(term) in FUSED for term in (base, *penalties.values())):
         return None
     work = row_work(base, penalties, logits, labels)
-    value, parts = row_loss(kernel, logits, work, plain_value(base, penalties, labels))
-    wanted = {"base", *penalties} | ({"selected"} if "sosr" in penalties else set())
-    return value, {name: part for name, part in zip(PARTS, parts.unbind(), strict=True) if name in wanted}
+    return row_loss(kernel, logits, work, plain_value(base, penalties, labels))
 
 
 def row_work(base: Base, penalties: Mapping[str, Penalty], logits: Tensor, labels: Labels) -> RowWork:
