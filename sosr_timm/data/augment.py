@@ -20,13 +20,15 @@ class Draws(NamedTuple):
     Attributes:
         uniform: (N, 7) float32, a column for each name in COLUMNS.
         boxes: (N, 10, 2) float32: area and aspect ratio of the boxes that random erasing tries.
+        hole: (N, 2) float32: row and column of Cutout's centre.
     """
 
     uniform: Tensor
     boxes: Tensor
+    hole: Tensor
 
     def rows(self, index: Tensor) -> Draws:
-        return Draws(self.uniform[index], self.boxes[index])
+        return Draws(*(numbers[index] for numbers in self))
 
     def column(self, name: str) -> Tensor:
         return self.uniform[:, COLUMNS.index(name)]
@@ -37,7 +39,13 @@ def draw_epoch(num_samples: int, seed: int, epoch: int, device: torch.device) ->
     generator = torch.Generator().manual_seed(seed_words(seed, SAMPLE, epoch)[0])
     uniform = torch.rand(num_samples, len(COLUMNS), generator=generator)
     boxes = torch.rand(num_samples, ATTEMPTS, 2, generator=generator)
-    return Draws(uniform.to(device), boxes.to(device))
+    hole = torch.rand(num_samples, 2, generator=generator)
+    return Draws(*(to_device(numbers, device) for numbers in (uniform, boxes, hole)))
+
+
+def to_device(numbers: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the CPU on the device, without waiting for the copy: from pinned memory, which a GPU reads itself."""
+    return numbers.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else numbers.to(device)
 
 
 def pad(images: Tensor, padding: int) -> Tensor:
@@ -59,13 +67,12 @@ def crop_and_flip(
         vflip: probability of a vertical flip.
 
     Returns:
-        (M, C, H, W) uint8.
+        (M, C, H, W) uint8, in channels-last layout.
     """
     height, width = size
     rows = _line(draws.column("top"), padded.shape[1] - height, height, draws.column("vflip") < vflip)
     columns = _line(draws.column("left"), padded.shape[2] - width, width, draws.column("hflip") < hflip)
-    crops = padded[index[:, None, None], rows[:, :, None], columns[:, None, :]]
-    return crops.permute(0, 3, 1, 2).contiguous()
+    return padded[index[:, None, None], rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2)
 
 
 def _line(uniform: Tensor, room: int, length: int, flipped: Tensor) -> Tensor:
@@ -107,6 +114,22 @@ def erase(images: Tensor, draws: Draws, probability: float, fill: Tensor) -> Ten
     inside_columns = _inside(draws.column("erase_left"), box_width, width)
     mask = (erased & inside_rows)[:, None, :, None] & inside_columns[:, None, None, :]
     return torch.where(mask, fill, images)
+
+
+def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
+    """Cutout (DeVries and Taylor 2017, arXiv 1708.04552): a square of zeros around a uniform pixel, cut at the border.
+
+    Args:
+        images: (M, C, H, W) float32, normalised, so that zero is the mean.
+        centres: (M, 2) uniform in [0, 1): row and column of the centre.
+        side: of the square in pixels; with an even one the centre is the first pixel of its second half.
+    """
+    masks = []
+    for uniform, size in zip(centres.unbind(dim=1), images.shape[-2:], strict=True):
+        first = (uniform * size).long().clamp_(max=size - 1)[:, None] - side // 2
+        position = torch.arange(size, device=images.device)
+        masks.append((position >= first) & (position < first + side))
+    return images.masked_fill(masks[0][:, None, :, None] & masks[1][:, None, None, :], 0.0)
 
 
 def _inside(uniform: Tensor, length: Tensor, size: int) -> Tensor:

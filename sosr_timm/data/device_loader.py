@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sosr_timm.data.augment import Draws, crop_and_flip, draw_epoch, erase, normalise, pad
+from sosr_timm.data.ahead import ahead
+from sosr_timm.data.augment import Draws, crop_and_flip, cutout, draw_epoch, erase, normalise, pad, to_device
 from sosr_timm.data.loaders import Batch
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import EvaluationOrder, TrainingSampler
@@ -61,9 +62,17 @@ class DeviceImages:
         image_format: what the network is fed.
         device: that holds the bytes.
         padding: black pixels on each side.
+        channels_last: memory layout of the batches.
     """
 
-    def __init__(self, source: ImageSource, image_format: ImageFormat, device: torch.device, padding: int = 0):
+    def __init__(
+        self,
+        source: ImageSource,
+        image_format: ImageFormat,
+        device: torch.device,
+        padding: int = 0,
+        channels_last: bool = False,
+    ):
         images, labels = arrays_of(source)
         images = images if images.ndim == 4 else images[..., None]
         bytes_ = torch.from_numpy(np.require(images, requirements=["C", "W"]))
@@ -76,6 +85,11 @@ class DeviceImages:
         self.size = (image_format.height, image_format.width)
         self.mean = torch.tensor(image_format.mean, device=device).view(-1, 1, 1)
         self.std = torch.tensor(image_format.std, device=device).view(-1, 1, 1)
+        self.layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def normalised(self, images: Tensor) -> Tensor:
+        """(M, C, H, W) float32 in the layout of the batches, from uint8."""
+        return normalise(images.contiguous(memory_format=self.layout), self.mean, self.std)
 
 
 class DeviceTrainingBatches:
@@ -94,6 +108,7 @@ class DeviceTrainingBatches:
         vflip: probability of a vertical flip.
         erase_probability: of random erasing.
         erase_mode: "const" (the mean), "rand" (a colour) or "pixel" (noise).
+        cutout_side: of Cutout's square in pixels, None without Cutout.
     """
 
     def __init__(
@@ -108,19 +123,23 @@ class DeviceTrainingBatches:
         vflip: float,
         erase_probability: float,
         erase_mode: str,
+        cutout_side: int | None = None,
     ):
         self.source, self.images, self.seed, self.rank, self.mixing = source, images, seed, rank, mixing
         self.hflip, self.vflip = hflip, vflip
-        self.erase_probability, self.erase_mode = erase_probability, erase_mode
+        self.erase_probability, self.erase_mode, self.cutout_side = erase_probability, erase_mode, cutout_side
 
     def batches(self, sampler: TrainingSampler, workers: int, pin_memory: bool) -> Iterator[Batch]:
         """The batches from the sampler's starting point to the end of training; no workers, nothing to pin."""
+        return ahead(self._made(sampler), self.images.images.device)
+
+    def _made(self, sampler: TrainingSampler) -> Iterator[Batch]:
         device = self.images.images.device
         epoch, draws = -1, None
         for key in sampler:
             if key.epoch != epoch:
                 epoch, draws = key.epoch, draw_epoch(len(self.images.labels), self.seed, key.epoch, device)
-            index = torch.tensor(key.indices, device=device)
+            index = to_device(torch.tensor(key.indices), device)
             images, target = self._augment(index, draws.rows(index), epoch, key.batch), self.images.labels[index]
             if self.mixing is not None:
                 images, target = self.mixing(images, target, self.seed, epoch, key.batch, self.rank)
@@ -128,11 +147,12 @@ class DeviceTrainingBatches:
 
     def _augment(self, index: Tensor, draws: Draws, epoch: int, batch: int) -> Tensor:
         data = self.images
-        crops = crop_and_flip(data.images, index, data.size, draws, self.hflip, self.vflip)
-        images = normalise(crops, data.mean, data.std)
+        images = data.normalised(crop_and_flip(data.images, index, data.size, draws, self.hflip, self.vflip))
         if self.erase_probability:
             images = erase(images, draws, self.erase_probability, self._fill(images, epoch, batch))
-        return images
+        if self.cutout_side is not None:
+            images = cutout(images, draws.hole, self.cutout_side)
+        return images.contiguous(memory_format=data.layout)
 
     def _fill(self, images: Tensor, epoch: int, batch: int) -> Tensor:
         if self.erase_mode == "const":
@@ -161,5 +181,5 @@ class DeviceEvaluationLoader:
         data = self.images
         for batch in self.order:
             part = self.order.indices(batch)
-            rows = data.images[part.start : part.stop].permute(0, 3, 1, 2).contiguous()
-            yield Batch(batch, normalise(rows, data.mean, data.std), data.labels[part.start : part.stop], ())
+            rows = data.images[part.start : part.stop].permute(0, 3, 1, 2)
+            yield Batch(batch, data.normalised(rows), data.labels[part.start : part.stop], ())

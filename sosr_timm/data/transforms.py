@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 from torch import Tensor
 from torchvision import transforms
 
+from sosr_timm.data.augment import cutout
 from sosr_timm.data.policies import allow_zero_bits
 
 Transform = Callable[[Image.Image], Tensor]
@@ -62,18 +64,21 @@ def evaluation_transform(image_format: ImageFormat) -> Transform:
     )
 
 
-def training_transform(image_format: ImageFormat, crop_padding: int | None, **augmentation: Any) -> Transform:
+def training_transform(
+    image_format: ImageFormat, crop_padding: int | None, cutout_side: int | None = None, **augmentation: Any
+) -> Transform:
     """PIL image -> (C, H, W) float32, augmented and normalised.
 
     Args:
         image_format: what the network is fed.
         crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
             a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
+        cutout_side: of Cutout's square in pixels, None without Cutout; it comes last.
         augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...); with `no_aug` the
             image is only resized and cropped at its centre.
 
     Raises:
-        ValueError: an augmentation timm does not know, or a negative padding.
+        ValueError: an augmentation timm does not know, a negative padding, or a square of no pixels.
     """
     from timm.data import create_transform
 
@@ -91,7 +96,28 @@ def training_transform(image_format: ImageFormat, crop_padding: int | None, **au
         transform = transforms.Compose([*crop, *first.transforms[1:], *second.transforms, *last.transforms])
     for stage in transform.transforms:
         allow_zero_bits(stage)
+    if cutout_side is not None and not augmentation.get("no_aug"):
+        transform.transforms.append(Cutout(cutout_side))
     return transform
+
+
+class Cutout:
+    """Cutout of one normalised image, (C, H, W), by torch's random numbers.
+
+    Args:
+        side: of the square in pixels.
+
+    Raises:
+        ValueError: less than one pixel.
+    """
+
+    def __init__(self, side: int):
+        if side < 1:
+            raise ValueError(f"a cut-out square of {side} pixels")
+        self.side = side
+
+    def __call__(self, image: Tensor) -> Tensor:
+        return cutout(image[None], torch.rand(1, 2), self.side)[0]
 
 
 class _FitTo:

@@ -66,7 +66,7 @@ def training_on_device(
     padding = 0 if plain else augmentation.crop_padding or 0
     return DeviceTrainingBatches(
         source,
-        DeviceImages(source, form, device, padding),
+        DeviceImages(source, form, device, padding, options.model.channels_last),
         options.run.seed,
         rank,
         mixing,
@@ -74,6 +74,7 @@ def training_on_device(
         vflip=0.0 if plain else augmentation.vflip,
         erase_probability=0.0 if plain else augmentation.reprob,
         erase_mode=augmentation.remode,
+        cutout_side=None if plain else augmentation.cutout,
     )
 
 
@@ -94,7 +95,8 @@ def make_batches(
     transform = make_training_transform(options.augmentation, form)
     if on_device(options, training, evaluation, form):
         batches = training_on_device(options, training, form, mixing, device, order.rank)
-        return batches, DeviceEvaluationLoader(DeviceImages(evaluation, form, device), order)
+        of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
+        return batches, DeviceEvaluationLoader(of_evaluation, order)
     seed, data = options.run.seed, options.data
     batches = TrainingBatches(training, transform, form.image_mode, seed, order.rank, mixing)
     of_evaluation = EvaluationBatches(evaluation, evaluation_transform(form), form.image_mode, order)
@@ -139,6 +141,7 @@ def make_training_transform(options: AugmentationOptions, image_format: ImageFor
         return training_transform(
             image_format,
             options.crop_padding,
+            options.cutout,
             no_aug=options.no_aug,
             train_crop_mode=options.train_crop_mode,
             scale=options.scale,

@@ -58,6 +58,7 @@ class AugmentationOptions:
     reprob: float = flag(0.0, "probability of random erasing")
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
     recount: int = flag(1, "largest number of erased regions")
+    cutout: int | None = flag(None, "side in pixels of a square at a random place that every image loses")
     train_interpolation: str = flag("random", "resize interpolation in training", choices=("random", *INTERPOLATIONS))
     mixup: float = flag(0.0, "alpha of Mixup")
     cutmix: float = flag(0.0, "alpha of CutMix")

@@ -5,7 +5,7 @@ import pytest
 import torch
 from timm.data.random_erasing import RandomErasing
 
-from sosr_timm.data.augment import crop_and_flip, draw_epoch, erase, normalise, pad
+from sosr_timm.data.augment import crop_and_flip, cutout, draw_epoch, erase, normalise, pad
 from sosr_timm.data.catalog import open_source
 from sosr_timm.data.device_loader import (
     DeviceEvaluationLoader,
@@ -14,11 +14,12 @@ from sosr_timm.data.device_loader import (
     arrays_of,
     why_not,
 )
-from sosr_timm.data.loaders import EvaluationBatches
+from sosr_timm.data.loaders import Batch, EvaluationBatches
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.source import ArraySource, SourceInfo, spread
-from sosr_timm.data.transforms import ImageFormat, evaluation_transform
+from sosr_timm.data.transforms import Cutout, ImageFormat, evaluation_transform
+from sosr_timm.engine.evaluate import to_device
 
 CPU = torch.device("cpu")
 GREY = ImageFormat(1, 8, 8, (0.3,), (0.4,), "bilinear", 1.0, "center", "L")
@@ -125,6 +126,71 @@ def test_what_stands_in_the_box(mode):
     else:
         assert abs(box.std() - 1) < 0.3
         assert (len(box.unique()) == box.numel()) == (mode == "pixel")
+
+
+def hole_of_the_paper(row: int, column: int, side: int, height: int, width: int) -> np.ndarray:
+    """Which pixels a square around a pixel covers, clipped as in the paper."""
+    hole = np.zeros((height, width), dtype=bool)
+    rows = np.clip([row - side // 2, row - side // 2 + side], 0, height)
+    columns = np.clip([column - side // 2, column - side // 2 + side], 0, width)
+    hole[rows[0] : rows[1], columns[0] : columns[1]] = True
+    return hole
+
+
+@pytest.mark.parametrize(("size", "side"), [((9, 12), 4), ((9, 12), 5), ((6, 6), 20), ((8, 8), 1)])
+def test_cut_out_squares_are_those_of_the_paper(size, side):
+    centres = draw_epoch(50, 3, 1, CPU).hole
+    found = cutout(torch.ones(50, 2, *size), centres, side)
+    for image, (row, column) in zip(found, centres.tolist(), strict=True):
+        expected = ~hole_of_the_paper(int(row * size[0]), int(column * size[1]), side, *size)
+        assert np.array_equal(image[0].numpy() == 1, expected) and torch.equal(image[0], image[1])
+
+
+def test_cutout_of_batches_is_distributed_as_that_of_images_one_by_one():
+    count, size, side = 6000, (8, 10), 4
+    ours = cutout(torch.ones(count, 1, *size), draw_epoch(count, 0, 0, CPU).hole, side)[:, 0] == 0
+    torch.manual_seed(0)
+    one_by_one = Cutout(side)
+    theirs = torch.stack([one_by_one(torch.ones(1, *size))[0] for _ in range(count)]) == 0
+    for masks in (ours, theirs):
+        # Every pixel is the centre equally often, so the exact share of images that lose a pixel can be counted.
+        holes = [hole_of_the_paper(row, column, side, *size) for row in range(8) for column in range(10)]
+        expected = torch.from_numpy(np.mean(holes, axis=0))
+        error = 4.5 * (expected * (1 - expected) / count).sqrt()
+        assert ((masks.double().mean(dim=0) - expected).abs() <= error).all()
+    areas = [masks.flatten(1).sum(dim=1).double() for masks in (ours, theirs)]
+    error = 4.5 * ((areas[0].var() + areas[1].var()) / count) ** 0.5
+    assert abs(areas[0].mean() - areas[1].mean()) <= error
+
+
+def test_cutout_comes_last_and_belongs_to_the_sample():
+    one, again = (first_batch(training(cutout_side=3, erase_mode="pixel"), 64) for _ in range(2))
+    assert torch.equal(one.images, again.images)
+    assert (one.images == 0).flatten(1).any(dim=1).all(), "every image has a hole, at least a corner of one"
+    without = first_batch(training(erase_mode="pixel"), 64)
+    assert torch.equal(one.images[one.images != 0], without.images[one.images != 0])
+
+
+def first_batch(of: DeviceTrainingBatches, size: int) -> Batch:
+    sampler = TrainingSampler(TrainingOrder(len(of.source), size, seed=7), 0, 0, 1)
+    return next(of.batches(sampler, 0, False))
+
+
+@pytest.mark.parametrize(
+    "mixing", [None, Mixing(mixup_alpha=0.5, cutmix_alpha=1.0, num_classes=3, label_smoothing=0.0)]
+)
+def test_channels_last_batches_hold_the_same_numbers(mixing):
+    given = {"hflip": 0.5, "vflip": 0.2, "erase_probability": 0.5, "erase_mode": "pixel", "cutout_side": 3}
+    found = []
+    for channels_last in (False, True):
+        images = DeviceImages(colour(), COLOUR, CPU, 2, channels_last)
+        batch = first_batch(DeviceTrainingBatches(colour(), images, 7, 0, mixing, **given), 8)
+        (of_evaluation, *_) = DeviceEvaluationLoader(images, EvaluationOrder(40, 8))
+        found.append((batch.images, of_evaluation.images))
+    for plain, last in zip(*found, strict=True):
+        assert torch.equal(plain, last)
+        assert plain.is_contiguous() and last.is_contiguous(memory_format=torch.channels_last)
+        assert to_device(last, CPU, channels_last=True).data_ptr() == last.data_ptr(), "the loop copies nothing"
 
 
 def stream(world: int = 1, epoch: int = 0, batch: int = 0, **given) -> list:

@@ -23,7 +23,8 @@ AUGMENTATIONS = {
     "grey": {"grayscale_prob": 1.0},
     "blur": {"gaussian_blur_prob": 1.0},
     "flips": {"hflip": 1.0, "vflip": 1.0},
-    "none": {"no_aug": True},
+    "cut out": {"cutout_side": 8},
+    "none": {"no_aug": True, "cutout_side": 8},
 }
 
 

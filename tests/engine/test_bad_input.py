@@ -45,6 +45,7 @@ CASES = {
     "blur of tiny images": (["--gaussian-blur-prob", "0.5"], "timm's blur needs images of more than 11 pixels"),
     "device loader": (["--loader", "device", "--aa", "rand-m5-n1"], "--loader device: --aa is made image by image"),
     "augmentation": (["--aa", "nothing"], "augmentation"),
+    "hole without pixels": (["--cutout", "0"], "augmentation: a cut-out square of 0 pixels"),
     "experiment": (["--experiment", "a/b"], "is no file name: try 'a_b'"),
     "model argument": (["--model-kwargs", "depht=3"], "model 'cifar_resnet20'.*depht"),
     "optimizer argument": (["--opt-kwargs", "nestorov=True"], "--opt momentum.*nestorov"),
