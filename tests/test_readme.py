@@ -25,7 +25,7 @@ LOSSES = re.findall(r"^\| `(\w+)` \((base|penalty)\) \| (.*?) \|.* \| (\w+) \| (
     "command",
     [
         "pip install -e . && accelerate launch train.py --config hparams/digits.yaml --loss sosr",
-        'pip install -e ".[test]" && pytest',
+        'pip install -e ".[test]" && pytest -n auto',
     ],
 )
 def test_the_two_commands_stand_alone_in_a_line(command):
