@@ -7,6 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from sosr_timm import results
 from sosr_timm.data.device_loader import DeviceTrainingBatches
 from sosr_timm.engine.log import logger
@@ -52,7 +54,9 @@ def announce(run: Run, checkpoint: str | None) -> None:
         batch,
         run.epochs,
         run.updates_per_epoch,
-        processes.device,
+        f"{processes.device} ({torch.get_num_threads()} threads)"
+        if processes.device.type == "cpu"
+        else processes.device,
     )
     origin = run.training.source.info.origin
     if "labels_sha256" in origin:

@@ -13,6 +13,7 @@ import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import PartialState
 
+from sosr_timm.engine.threads import set_threads
 from sosr_timm.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -127,6 +128,7 @@ def start_processes(
     except ValueError as error:
         raise UserError(f"--amp-dtype {amp_dtype}: {error}".replace("\n", " ")) from None
     processes = Processes(accelerator)
+    set_threads(processes.device)
     asked = expected or _asked_of_launcher()
     if asked and asked > processes.count:
         script = os.path.basename(sys.argv[0])

@@ -1,0 +1,64 @@
+"""How many threads a process computes with on the CPU."""
+
+from __future__ import annotations
+
+import os
+
+import psutil
+import torch
+
+VARIABLE = "OMP_NUM_THREADS"
+LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch.distributed.launch")
+LOCAL_PROCESSES = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
+
+
+def threads_of_process(cores: int, local_processes: int, chosen: int | None) -> int:
+    """Threads of one process.
+
+    Args:
+        cores: that the processes of this machine may run on.
+        local_processes: that share them.
+        chosen: by whoever started the run, or None.
+    """
+    return chosen or max(1, cores // max(1, local_processes))
+
+
+def cores_available() -> int:
+    """Physical cores among those that this process may run on: a second thread on a core brings little."""
+    may_run_on = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    logical, physical = psutil.cpu_count() or 1, psutil.cpu_count(logical=False) or 1
+    return max(1, may_run_on * min(physical, logical) // logical)
+
+
+def chosen_threads() -> int | None:
+    """OMP_NUM_THREADS where somebody chose it.
+
+    `accelerate launch` and torchrun set it to 1 where it is not set, which would leave all other cores idle. So a 1
+    does not count where the parent is such a launcher and neither its environment nor its command line speaks of it.
+    """
+    words = os.environ.get(VARIABLE, "").partition(",")[0].strip()
+    if not words.isdigit() or not int(words):
+        return None
+    if int(words) > 1:
+        return int(words)
+    try:
+        parent = psutil.Process(os.getppid())
+        line = parent.cmdline()
+        if not is_launcher(line) or VARIABLE in parent.environ() or any("cpu_threads" in word for word in line):
+            return 1
+    except psutil.Error:
+        return 1
+    return None
+
+
+def is_launcher(line: list[str]) -> bool:
+    """Whether a command line is that of a launcher: in its first words, before the script's own."""
+    return any(name in os.path.basename(word) for word in line[:3] for name in LAUNCHERS)
+
+
+def set_threads(device: torch.device) -> None:
+    """Share the cores out among the processes of this machine; with an accelerator, leave torch's setting."""
+    if device.type != "cpu":
+        return
+    local = next((int(os.environ[name]) for name in LOCAL_PROCESSES if os.environ.get(name, "").isdigit()), 1)
+    torch.set_num_threads(threads_of_process(cores_available(), local, chosen_threads()))
