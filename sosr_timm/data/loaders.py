@@ -17,6 +17,7 @@ from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import BatchKey, EvaluationOrder, TrainingSampler
 from sosr_timm.data.seeding import SAMPLE, seed_cpu
 from sosr_timm.data.source import ImageSource
+from sosr_timm.data.splits import in_splits
 from sosr_timm.data.transforms import Transform, to_mode
 
 # What Pillow and the readers raise for a file that is not a whole image.
@@ -70,17 +71,28 @@ class TrainingBatches(Dataset):
 
     Args:
         source: the images.
-        transform: of one image; whatever random state it draws on is seeded for each image.
+        transform: of one image, to (C, H, W) or, in views, (V, C, H, W); whatever random state it draws on is seeded
+            for each image. Or one for each image size.
         image_mode: PIL mode of the images.
         seed: of the run.
         rank: of the process: mixing is drawn for each process.
         mixing: of the batch, or None.
+        first_half: other transforms for the first half of each batch, one for each image size, or none.
     """
 
     def __init__(
-        self, source: ImageSource, transform: Transform, image_mode: str, seed: int, rank: int, mixing: Mixing | None
+        self,
+        source: ImageSource,
+        transform: Transform | tuple[Transform, ...],
+        image_mode: str,
+        seed: int,
+        rank: int,
+        mixing: Mixing | None,
+        first_half: tuple[Transform, ...] = (),
     ):
-        self.source, self.transform, self.image_mode = source, transform, image_mode
+        self.source, self.image_mode = source, image_mode
+        self.transforms = transform if isinstance(transform, tuple) else (transform,)
+        self.first_half = first_half
         self.seed, self.rank, self.mixing = seed, rank, mixing
 
     def batches(self, sampler: TrainingSampler, workers: int, pin_memory: bool) -> Iterator[Batch]:
@@ -90,19 +102,27 @@ class TrainingBatches(Dataset):
     def __getitem__(self, key: BatchKey) -> Batch:
         samples: list[tuple[Tensor, int | np.ndarray] | None] = []
         unreadable = []
-        for index in key.indices:
+        for place, index in enumerate(key.indices):
             try:
                 image, label = _load(self.source, index, self.image_mode)
             except UNREADABLE as error:
                 unreadable.append(Unreadable(index, self.source.name(index), " ".join(str(error).split())))
                 samples.append(None)
                 continue
-            seed_cpu(self.seed, SAMPLE, key.epoch, index)
-            samples.append((self.transform(image), label))
+            copy = key.copies[place] if key.copies else 0
+            seed_cpu(self.seed, SAMPLE, key.epoch, index, *((copy,) if copy else ()))
+            samples.append((self._transform_at(place, key)(image), label))
         images, target = self._stack(samples)
+        if images.ndim == 5:
+            images, target = in_splits(images, target)
         if self.mixing is not None and len(images):
             images, target = self.mixing(images, target, self.seed, key.epoch, key.batch, self.rank)
         return Batch(key.batch, images, target, tuple(unreadable))
+
+    def _transform_at(self, place: int, key: BatchKey) -> Transform:
+        """The transform of a place in a batch."""
+        spared = self.first_half and place < len(key.indices) // 2
+        return (self.first_half if spared else self.transforms)[key.choice]
 
     @staticmethod
     def _stack(samples: list[tuple[Tensor, int | np.ndarray] | None]) -> tuple[Tensor, Tensor]:

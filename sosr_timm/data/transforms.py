@@ -14,6 +14,7 @@ from torchvision import transforms
 
 from sosr_timm.data.augment import cutout
 from sosr_timm.data.policies import allow_zero_bits
+from sosr_timm.data.splits import split_stages
 
 Transform = Callable[[Image.Image], Tensor]
 
@@ -65,7 +66,13 @@ def evaluation_transform(image_format: ImageFormat) -> Transform:
 
 
 def training_transform(
-    image_format: ImageFormat, crop_padding: int | None, cutout_side: int | None = None, **augmentation: Any
+    image_format: ImageFormat,
+    crop_padding: int | None,
+    cutout_side: int | None = None,
+    *,
+    splits: int = 0,
+    resplit: bool = False,
+    **augmentation: Any,
 ) -> Transform:
     """PIL image -> (C, H, W) float32, augmented and normalised.
 
@@ -74,31 +81,37 @@ def training_transform(
         crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
             a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
         cutout_side: of Cutout's square in pixels, None without Cutout; it comes last.
+        splits: 0, or this many views of the image, the first one without augmentation: (splits, C, H, W).
+        resplit: no random erasing in the first of these views.
         augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...); with `no_aug` the
             image is only resized and cropped at its centre.
 
     Raises:
-        ValueError: an augmentation timm does not know, a negative padding, or a square of no pixels.
+        ValueError: an augmentation timm does not know, a negative padding, a square of no pixels, or views that would
+            all be alike.
     """
     from timm.data import create_transform
 
     common = {"mean": image_format.mean, "std": image_format.std, "is_training": True}
-    if crop_padding is None or augmentation.get("no_aug"):
-        transform = create_transform(image_format.input_size, **common, **augmentation)
-    elif crop_padding < 0:
+    if augmentation.get("no_aug"):
+        return create_transform(image_format.input_size, **common, **augmentation)
+    if crop_padding is not None and crop_padding < 0:
         raise ValueError(f"a padding of {crop_padding} pixels")
-    else:
-        size = (image_format.height, image_format.width)
+    if crop_padding is not None:
         augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
-        first, second, last = create_transform(image_format.input_size, separate=True, **common, **augmentation)
+    stages = create_transform(image_format.input_size, separate=True, **common, **augmentation)
+    if crop_padding is not None:
+        size = (image_format.height, image_format.width)
         crop = [_FitTo(size, image_format.interpolation), transforms.RandomCrop(size, padding=crop_padding)]
         # timm's first stage is the resized crop, then the flips; only the crop is replaced.
-        transform = transforms.Compose([*crop, *first.transforms[1:], *second.transforms, *last.transforms])
-    for stage in transform.transforms:
+        stages[0].transforms[:1] = crop
+    for stage in stages[1].transforms:
         allow_zero_bits(stage)
-    if cutout_side is not None and not augmentation.get("no_aug"):
-        transform.transforms.append(Cutout(cutout_side))
-    return transform
+    if cutout_side is not None:
+        stages[2].transforms.append(Cutout(cutout_side))
+    if splits:
+        return split_stages(stages, splits, resplit)
+    return transforms.Compose([step for stage in stages for step in stage.transforms])
 
 
 class Cutout:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch.utils.data import DataLoader
 
@@ -19,7 +21,7 @@ from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat, Transform, evaluation_transform, training_transform
 from sosr_timm.errors import UserError
-from sosr_timm.options.train import AugmentationOptions, TrainOptions
+from sosr_timm.options.train import AugmentationOptions, SizeOptions, TrainOptions
 
 BLUR_RADIUS = 11  # timm's kernel has 23 pixels
 
@@ -31,9 +33,25 @@ def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptio
     for name in ("aa", "grayscale_prob", "gaussian_blur_prob"):
         if getattr(options, name) and not options.no_aug:
             return f"--{name.replace('_', '-')} is made image by image"
+    for name in ("aug_splits", "resplit"):
+        if getattr(options, name):
+            return f"--{name.replace('_', '-')} is made image by image"
     if options.recount > 1 and options.reprob:
         return "--recount above 1 is made image by image"
     return why_not(source, form)
+
+
+def objection_to_order(options: TrainOptions) -> str | None:
+    """Why the device cannot follow the order of the batches; None where it can."""
+    if options.sizes.train_img_sizes is not None:
+        return "--train-img-sizes is made image by image"
+    copies = {
+        "--aug-repeats": options.augmentation.aug_repeats > 1,
+        "--epoch-repeats": options.data.epoch_repeats > 1,
+        "--train-steps-per-epoch": options.sizes.train_steps_per_epoch is not None,
+    }
+    flag = next((flag for flag, given in copies.items() if given), None)
+    return f"{flag} brings an image several times in an epoch, which is made image by image" if flag else None
 
 
 def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource, form: ImageFormat) -> bool:
@@ -44,7 +62,7 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
     """
     if options.data.loader == "workers":
         return False
-    why = objection(training, form, options.augmentation) or why_not(evaluation, form)
+    why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
     if options.data.loader == "device":
         if why:
             raise UserError(f"--loader device: {why}")
@@ -92,15 +110,30 @@ def make_batches(
     Raises:
         UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
     """
-    transform = make_training_transform(options.augmentation, form)
+    transforms = tuple(make_training_transform(options.augmentation, size) for size in formats(form, options.sizes))
     if on_device(options, training, evaluation, form):
         batches = training_on_device(options, training, form, mixing, device, order.rank)
         of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
         return batches, DeviceEvaluationLoader(of_evaluation, order)
     seed, data = options.run.seed, options.data
-    batches = TrainingBatches(training, transform, form.image_mode, seed, order.rank, mixing)
+    spared = without_erasing(options.augmentation, formats(form, options.sizes))
+    batches = TrainingBatches(training, transforms, form.image_mode, seed, order.rank, mixing, spared)
     of_evaluation = EvaluationBatches(evaluation, evaluation_transform(form), form.image_mode, order)
     return batches, evaluation_loader(of_evaluation, data.workers, data.pin_mem)
+
+
+def formats(form: ImageFormat, options: SizeOptions) -> list[ImageFormat]:
+    """What the network is fed in training: one format for each image size."""
+    if options.train_img_sizes is None:
+        return [form]
+    return [replace(form, height=side, width=side) for side in options.train_img_sizes]
+
+
+def without_erasing(options: AugmentationOptions, forms: list[ImageFormat]) -> tuple[Transform, ...]:
+    """What the first half of a batch goes through with --resplit and no views: everything but random erasing."""
+    if not options.resplit or options.aug_splits or not options.reprob:
+        return ()
+    return tuple(make_training_transform(replace(options, reprob=0.0), form) for form in forms)
 
 
 def make_mixing(
@@ -142,6 +175,8 @@ def make_training_transform(options: AugmentationOptions, image_format: ImageFor
             image_format,
             options.crop_padding,
             options.cutout,
+            splits=options.aug_splits,
+            resplit=options.resplit,
             no_aug=options.no_aug,
             train_crop_mode=options.train_crop_mode,
             scale=options.scale,

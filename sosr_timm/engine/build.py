@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sosr_timm.data.order import EvaluationOrder, TrainingOrder
+from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.seeding import seed_everything
 from sosr_timm.engine.batches import make_batches, make_mixing
 from sosr_timm.engine.datasets import open_sources
@@ -15,9 +15,11 @@ from sosr_timm.engine.loss import make_loss
 from sosr_timm.engine.meters import Meters
 from sosr_timm.engine.network import create_network, image_format
 from sosr_timm.engine.optimization import create_optimizer, create_schedule, learning_rate
+from sosr_timm.engine.order import make_order
 from sosr_timm.engine.run import METRICS, Progress, Run
 from sosr_timm.engine.signals import Requests
 from sosr_timm.engine.task import check_labels, make_task
+from sosr_timm.engine.views import check_views
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
@@ -30,6 +32,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         UserError: options that do not fit each other, the data or the model.
     """
     _check_numbers(options)
+    check_views(options)
     training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)
     check_labels(options.task, training_source.info)
     seed_everything(options.run.seed)
@@ -47,10 +50,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         )
 
     seed, batch_size = options.run.seed, options.optimizer.batch_size
-    try:
-        order = TrainingOrder(len(training_source), batch_size, processes.count, processes.rank, seed)
-    except ValueError as error:
-        raise UserError(f"--batch-size {batch_size}: {error}") from None
+    order = make_order(options, len(training_source), processes)
     evaluation = EvaluationOrder(
         len(evaluation_source), options.optimizer.validation_batch_size or batch_size, processes.count, processes.rank
     )

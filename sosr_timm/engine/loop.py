@@ -68,7 +68,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         seed_everything(run.options.run.seed, STEP, run.progress.epoch, batch.position, run.processes.rank)
         with run.task.no_sync() if position < count - 1 else nullcontext():
             result = run.task(images, target)
-            run.processes.accelerator.backward(result["loss"] / count)
+            run.processes.accelerator.backward(result["loss"] * run.loss_scale(batch) / count)
         run.meters.add(result["loss"], run.loss.parts)
         run.guard.watch(run.step + 1, result["loss"], run.loss.parts)
     if run.guard.passes(run.model.parameters(), run.processes.accelerator.scaler is not None):
@@ -101,7 +101,7 @@ def log_interval(run: Run) -> None:
     unreadable = run.guard.count_unreadable()
     hint_about_data(run, seconds, waited)
     timing = {
-        "images_per_second": batches * run.order.global_batch / max(seconds, 1e-9),
+        "images_per_second": run.samples_of_last(batches) / max(seconds, 1e-9),
         "data_wait": waited / max(seconds, 1e-9),
         "seconds": run.progress.seconds,
     }

@@ -56,6 +56,12 @@ def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:
             f"the run has {shared['global_batch']} samples per update, {run.processes.count} processes make {now}: "
             f"start {shared['processes']} processes, or set --batch-size and --grad-accum-steps to make as many"
         )
+    batches = list(run.order.sizes.sizes)
+    if len(batches) > 1 and shared.get("batches", batches) != batches:
+        raise UserError(
+            f"the run has batches of {shared['batches']} samples over all processes, now they would have {batches}: "
+            f"set --train-batch-sizes so that {run.processes.count} processes make as many"
+        )
     if shared["updates_per_epoch"] != run.updates_per_epoch:
         raise UserError(
             f"the run has {shared['updates_per_epoch']} updates per epoch, with this --batch-size it would have "

@@ -119,6 +119,18 @@ class Run:
         group = self.options.optimizer.grad_accum_steps
         return min(group, self.order.batches_per_epoch - update * group)
 
+    def samples_of_last(self, batches: int) -> int:
+        """Samples of the last batches that were trained on, over all processes."""
+        done = min(self.progress.update * self.options.optimizer.grad_accum_steps, self.order.batches_per_epoch)
+        return self.order.samples_of(self.progress.epoch, slice(max(0, done - batches), done))
+
+    def loss_scale(self, batch: Batch) -> float:
+        """What --variable-batch-loss-scale weighs a batch's loss with."""
+        if self.options.sizes.train_img_sizes is None:
+            return 1.0
+        power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.options.sizes.variable_batch_loss_scale]
+        return (len(batch.images) / self.options.optimizer.batch_size) ** power
+
     def batches(self) -> Iterator[Batch]:
         """The training batches from where the run stands to its end."""
         batch = self.progress.update * self.options.optimizer.grad_accum_steps

@@ -93,6 +93,7 @@ def _write_shared(run: Run, folder: Path) -> None:
             "updates_per_epoch": run.updates_per_epoch,
             "batch_size": run.options.optimizer.batch_size,
             "global_batch": run.order.global_batch * run.options.optimizer.grad_accum_steps,
+            "batches": list(run.order.sizes.sizes),
             "journal": run.journal.sizes(),
         },
     )

@@ -10,7 +10,7 @@ from sosr_timm.options.fields import FREE, THIS_START, flag
 from sosr_timm.options.refused import TRAIN_REFUSED, Refusal
 from sosr_timm.options.schedule import ScheduleOptions
 from sosr_timm.options.task import LossOptions, TaskOptions
-from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions
+from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions, SizeOptions
 
 
 @dataclass
@@ -117,5 +117,6 @@ class TrainOptions:
     schedule: ScheduleOptions = dataclasses.field(default_factory=ScheduleOptions)
     augmentation: AugmentationOptions = dataclasses.field(default_factory=AugmentationOptions)
     task: TaskOptions = dataclasses.field(default_factory=TaskOptions)
+    sizes: SizeOptions = dataclasses.field(default_factory=SizeOptions)
     loss: LossOptions = dataclasses.field(default_factory=LossOptions)
     run: RunOptions = dataclasses.field(default_factory=RunOptions)

@@ -24,6 +24,7 @@ class DataOptions:
     label_noise: float | None = flag(
         None, "give this share of the training images, drawn at random, a label of another class"
     )
+    epoch_repeats: float = flag(0.0, "passes over the training set that make an epoch; 0: one")
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file that maps class folder to index")
     input_img_mode: str | None = flag(
@@ -55,6 +56,11 @@ class AugmentationOptions:
     grayscale_prob: float | None = flag(None, "probability of a grey image")
     gaussian_blur_prob: float | None = flag(None, "probability of blur")
     aa: str | None = flag(None, "AutoAugment policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5')")
+    aug_repeats: float = flag(
+        0.0, "repeated augmentation: every image so many times in a row, an epoch not longer; 0: off"
+    )
+    aug_splits: int = flag(0, "views of each image in a batch, the first one not augmented (AugMix); 0, or at least 2")
+    resplit: bool = flag(False, "no random erasing in the first view, or without views the first half of each batch")
     reprob: float = flag(0.0, "probability of random erasing")
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
     recount: int = flag(1, "largest number of erased regions")
@@ -67,3 +73,27 @@ class AugmentationOptions:
     mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on")
     mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
     mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off")
+
+
+@dataclass
+class SizeOptions:
+    train_img_sizes: tuple[int, ...] | None = flag(None, "train at several image sizes, one drawn for each batch")
+    train_batch_sizes: tuple[int, ...] | None = flag(
+        None, "samples per process and batch at each of these sizes; batch size where not given", scope=FREE
+    )
+    train_size_probs: tuple[float, ...] | None = flag(None, "how often each of these sizes is drawn; equally often")
+    train_size_schedule: str = flag(
+        "constant", "draw from all sizes alike, or move from the first to the last", choices=("constant", "progressive")
+    )
+    train_size_schedule_spread: float = flag(0.65, "width of the moving window, in sizes; 0: the nearest size alone")
+    train_size_random_mix: float = flag(0.1, "share of the moving schedule's draws that are uniform")
+    train_steps_per_epoch: int | None = flag(
+        None,
+        "batches that make an epoch, whatever the size of the training set",
+        also=("--train-batches-per-epoch",),
+    )
+    variable_batch_loss_scale: str = flag(
+        "none",
+        "weigh a batch's loss by its samples over batch size, or by the root of that",
+        choices=("none", "sqrt", "linear"),
+    )

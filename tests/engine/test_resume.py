@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
+from sosr_timm.errors import UserError
 from tests.engine.harness import (
     SMALL,
     assert_same_run,
@@ -21,6 +22,18 @@ CASES = {
     "elem by workers": ["--loss", "ols+sosr", "--mixup", "1.0", "--mixup-mode", "elem", "--loader", "workers"],
     "maxsup": ["--loss", "maxsup", "--opt", "adamw", "--lr", "0.002", "--aa", "rand-m5-n1", "--sched-on-updates"],
     "sosr_mixed": ["--loss", "sosr", "--mixup", "0.5", "--cutmix", "1.0", "--mixup-off-epoch", "1"],
+    "repeats": [
+        *("--loss", "ols", "--aug-repeats", "2.5", "--epoch-repeats", "1.5", "--reprob", "0.5"),
+        *("--train-num-samples", "30"),
+    ],
+    "splits": [
+        *("--loss", "sosr", "--aug-splits", "2", "--resplit", "--aa", "augmix-m3-w1", "--reprob", "0.5"),
+        *("--input-img-mode", "RGB", "--in-chans", "3", "--train-steps-per-epoch", "6"),
+    ],
+    "sizes": [
+        *("--train-img-sizes", "8", "12", "16", "--train-batch-sizes", "12", "8", "4", "--grad-accum-steps", "2"),
+        *("--train-size-schedule", "progressive", "--variable-batch-loss-scale", "linear", "--cutmix", "1.0"),
+    ],
     "half precision": ["--loss", "sosr", "--amp", "--amp-dtype", "bfloat16", "--channels-last"],
     "all_terms": [
         "--loss",
@@ -93,3 +106,11 @@ def test_trackers_and_the_journal_hold_the_same_figures(tmp_path):
     found = {scalar.step: scalar.value for scalar in record.Scalars("train/loss")}
     assert found.keys() == expected.keys()
     assert all(abs(found[step] - expected[step]) < 1e-6 for step in expected)
+
+
+def test_batches_of_several_sizes_go_on_with_as_many_samples_or_not_at_all(tmp_path):
+    arguments = [*SMALL, "--train-img-sizes", "8", "12", "--train-steps-per-epoch", "4", "--output", tmp_path]
+    assert train_here(*arguments, "--train-batch-sizes", "8", "4", "--stop-epoch", "1") == 0
+    with pytest.raises(UserError, match=r"the run has batches of \[8, 4\] samples .* now they would have \[8, 8\]"):
+        train_here("--resume", only_run(tmp_path).path, "--train-batch-sizes", "8", "8")
+    assert train_here("--resume", only_run(tmp_path).path) == 0
