@@ -97,12 +97,17 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
 
 def save_result(result: RunResult, folder: str | os.PathLike, name: str | None = None) -> Path:
     """Write a result into a folder, under `name` or else its own `file_name()`, and give the path."""
+    path = Path(folder) / (name or result.file_name())
+    write_json(path, content_of(result))
+    return path
+
+
+def content_of(result: RunResult) -> dict[str, Any]:
+    """A result as JSON holds it; `result_from` reads it back."""
     content: dict[str, Any] = {"format": FORMAT, **dataclasses.asdict(result)}
     for part in ("best", "last"):
         content[part] = {key: value if math.isfinite(value) else None for key, value in content[part].items()}
-    path = Path(folder) / (name or result.file_name())
-    write_json(path, content)
-    return path
+    return content
 
 
 def load_result(path: str | os.PathLike) -> RunResult:
@@ -116,15 +121,23 @@ def load_result(path: str | os.PathLike) -> RunResult:
         content = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.pop("format", None) != FORMAT:
-        raise ValueError(f"{path}: not a result of format {FORMAT}")
+    return result_from(content, str(path))
+
+
+def result_from(content: Any, where: str) -> RunResult:
+    """The result that `content_of` made JSON of.
+
+    Raises:
+        ValueError: another format, a field that is missing, one too many, or one of another type; starts with `where`.
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        raise ValueError(f"{where}: not a result of format {FORMAT}")
     fields = {field.name: field.type for field in dataclasses.fields(RunResult)}
-    missing, unknown = sorted(fields.keys() - content.keys() - {"data"}), sorted(content.keys() - fields.keys())
+    found = content.keys() - {"format"}
+    missing, unknown = sorted(fields.keys() - found - {"data"}), sorted(found - fields.keys())
     if missing or unknown:
-        raise ValueError(f"{path}: missing fields {missing}, unknown fields {unknown}")
-    for name in content:
-        content[name] = _checked(content[name], fields[name], f"{path}: {name}")
-    return RunResult(**content)
+        raise ValueError(f"{where}: missing fields {missing}, unknown fields {unknown}")
+    return RunResult(**{name: _checked(content[name], fields[name], f"{where}: {name}") for name in found})
 
 
 def load_results(folder: str | os.PathLike) -> list[RunResult]:

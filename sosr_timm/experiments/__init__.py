@@ -1,0 +1,1 @@
+"""The papers' tables as runs: python -m sosr_timm.experiments list|run|status|report"""

@@ -1,0 +1,61 @@
+"""The command line of the runner: choosing rows, changing options, and one line for what is wrong."""
+
+import pytest
+
+from sosr_timm.errors import UserError
+from sosr_timm.experiments.command_line import changes_of, read_arguments
+from sosr_timm.experiments.machine import seats
+from sosr_timm.experiments.table_file import read_table
+from sosr_timm.experiments.tables import choose_rows
+
+
+def changes(*words):
+    return changes_of(*read_arguments(list(words)))
+
+
+def test_what_the_flags_and_the_words_behind_the_dashes_change():
+    assert changes(
+        "run", "sosr_t1", "--epochs", "2", "--samples", "100", "--data", "digits", "--", "--amp", "-b", "32"
+    ) == {**{"epochs": 2, "train_num_samples": 100, "dataset": "digits", "amp": True, "batch_size": 32}}
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["runn", "sosr_t1"], "unknown command 'runn': did you mean 'run'"),
+        (["run", "sosr_t1", "--epoch", "2"], "unknown option '--epoch': did you mean '--epochs'"),
+        (["run", "sosr_t1", "--epochs", "0"], "--epochs 0: at least 1"),
+        (["run", "sosr_t1", "--", "--cutmixx", "1"], "unknown option '--cutmixx': did you mean '--cutmix'"),
+        (["run", "sosr_t1", "--", "--seed", "3"], "--seed behind -- is set by the runner"),
+        (["run", "sosr_t1", "--epochs", "2", "--", "--epochs", "3"], "epochs: given both before and behind --"),
+        (["report", "--", "--amp"], "report takes no options of train.py"),
+    ],
+)
+def test_what_is_wrong_is_one_line(words, message):
+    with pytest.raises(UserError) as caught:
+        changes(*words)
+    assert message in str(caught.value)
+
+
+def test_rows_are_chosen_by_the_values_that_name_them():
+    table = read_table("sosr_t1")
+    assert len(choose_rows(table, [])) == 22
+    assert [row.key["method"] for row in choose_rows(table, ["resnet56"])] == ["baseline", "sosr"]
+    assert len(choose_rows(table, ["resnet56", "resnet110", "method=sosr"])) == 2
+    with pytest.raises(UserError, match="--only resnet65: no row of sosr_t1 has it: did you mean 'resnet56'"):
+        choose_rows(table, ["resnet65"])
+
+
+def test_a_gpu_is_a_seat_and_without_one_the_cores_are_shared_out(monkeypatch):
+    from sosr_timm.experiments import machine
+
+    monkeypatch.setattr(machine, "usable_gpus", lambda: ["0", "3"])
+    assert seats(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]
+    assert [seat["CUDA_VISIBLE_DEVICES"] for seat in seats(3)] == ["0", "3", "0"]
+    monkeypatch.setattr(machine, "usable_gpus", list)
+    monkeypatch.setattr(machine, "usable_cores", lambda: 16)
+    assert seats(None) == [{"OMP_NUM_THREADS": "4"}] * 4
+    assert seats(2) == [{"OMP_NUM_THREADS": "8"}] * 2
+    monkeypatch.setattr(machine, "usable_cores", lambda: 2)
+    assert seats(None) == [{"OMP_NUM_THREADS": "1"}] * 2
+    assert seats(None, launched=True) == [{}]
