@@ -70,6 +70,7 @@ def training_transform(
     crop_padding: int | None,
     cutout_side: int | None = None,
     *,
+    resize: int | None = None,
     splits: int = 0,
     resplit: bool = False,
     **augmentation: Any,
@@ -81,28 +82,27 @@ def training_transform(
         crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
             a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
         cutout_side: of Cutout's square in pixels, None without Cutout; it comes last.
+        resize: the recipe of fine-grained sets: images become squares of this side, whatever their shape, before the
+            random crop (padded by `crop_padding`, by nothing where it is None), without colour jitter.
         splits: 0, or this many views of the image, the first one without augmentation: (splits, C, H, W).
         resplit: no random erasing in the first of these views.
         augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...); with `no_aug` the
             image is only resized and cropped at its centre.
 
     Raises:
-        ValueError: an augmentation timm does not know, a negative padding, a square of no pixels, or views that would
-            all be alike.
+        ValueError: an augmentation timm does not know, a negative padding, a square of no pixels, images resized to
+            less than the crop, or views that would all be alike.
     """
     from timm.data import create_transform
 
     common = {"mean": image_format.mean, "std": image_format.std, "is_training": True}
     if augmentation.get("no_aug"):
         return create_transform(image_format.input_size, **common, **augmentation)
-    if crop_padding is not None and crop_padding < 0:
-        raise ValueError(f"a padding of {crop_padding} pixels")
-    if crop_padding is not None:
+    crop = _random_crop(image_format, crop_padding, resize)
+    if crop:
         augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
     stages = create_transform(image_format.input_size, separate=True, **common, **augmentation)
-    if crop_padding is not None:
-        size = (image_format.height, image_format.width)
-        crop = [_FitTo(size, image_format.interpolation), transforms.RandomCrop(size, padding=crop_padding)]
+    if crop:
         # timm's first stage is the resized crop, then the flips; only the crop is replaced.
         stages[0].transforms[:1] = crop
     for stage in stages[1].transforms:
@@ -112,6 +112,19 @@ def training_transform(
     if splits:
         return split_stages(stages, splits, resplit)
     return transforms.Compose([step for stage in stages for step in stage.transforms])
+
+
+def _random_crop(image_format: ImageFormat, padding: int | None, resize: int | None) -> list[Callable]:
+    """The crop that takes the place of timm's; nothing where neither padding nor size is given."""
+    if padding is None and resize is None:
+        return []
+    if padding is not None and padding < 0:
+        raise ValueError(f"a padding of {padding} pixels")
+    size = (image_format.height, image_format.width)
+    if resize is not None and resize < max(size):
+        raise ValueError(f"images resized to {resize} pixels, crops of {max(size)}")
+    fitted = size if resize is None else (resize, resize)
+    return [_FitTo(fitted, image_format.interpolation), transforms.RandomCrop(size, padding=padding or 0)]
 
 
 class Cutout:
@@ -134,7 +147,7 @@ class Cutout:
 
 
 class _FitTo:
-    """Resize an image that does not have the network's size; leave alone one that has."""
+    """Resize an image that does not have a size; leave alone one that has."""
 
     def __init__(self, size: tuple[int, int], interpolation: str):
         self.size = size

@@ -28,9 +28,9 @@ BLUR_RADIUS = 11  # timm's kernel has 23 pixels
 
 def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptions) -> str | None:
     """Why the device cannot make the training batches; None where it can."""
-    if options.crop_padding is None and not options.no_aug:
+    if options.crop_padding is None and options.train_resize is None and not options.no_aug:
         return "the random resized crop is made image by image (--crop-padding is not)"
-    for name in ("aa", "grayscale_prob", "gaussian_blur_prob"):
+    for name in ("train_resize", "aa", "grayscale_prob", "gaussian_blur_prob"):
         if getattr(options, name) and not options.no_aug:
             return f"--{name.replace('_', '-')} is made image by image"
     for name in ("aug_splits", "resplit"):
@@ -175,6 +175,7 @@ def make_training_transform(options: AugmentationOptions, image_format: ImageFor
             image_format,
             options.crop_padding,
             options.cutout,
+            resize=options.train_resize,
             splits=options.aug_splits,
             resplit=options.resplit,
             no_aug=options.no_aug,

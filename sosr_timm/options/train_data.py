@@ -46,6 +46,9 @@ class DataOptions:
 class AugmentationOptions:
     no_aug: bool = flag(False, "no augmentation")
     crop_padding: int | None = flag(None, "random crop after padding by this many pixels (CIFAR style), no resizing")
+    train_resize: int | None = flag(
+        None, "make squares of this many pixels of training images before a random crop of the image size"
+    )
     train_crop_mode: str | None = flag(None, "crop of training images", choices=("rrc", "rkrc", "rkrr"))
     scale: tuple[float, float] = flag((0.08, 1.0), "area range of the random resized crop")
     ratio: tuple[float, float] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")

@@ -52,6 +52,26 @@ def test_images_of_any_size_fit(size, crop_padding):
     assert evaluation_transform(form)(picture(size=size)).shape == (3, 32, 24)
 
 
+@pytest.mark.parametrize("crop_padding", [None, 2])
+def test_a_crop_of_a_square_is_a_window_of_the_squashed_image(crop_padding):
+    form = image_format(3, 24, 24)
+    image = picture(size=(60, 35))
+    squashed = normalise(np.asarray(image.resize((32, 32), Image.Resampling.BILINEAR)))
+    found, padding = set(), crop_padding or 0
+    padded = torch.nn.functional.pad(squashed - normalise(np.zeros((32, 32, 3))), [padding] * 4)
+    transform = training_transform(form, crop_padding, resize=32, **{**PLAIN, "color_jitter": 0.4})
+    for draw in range(12):
+        seed_cpu(draw)
+        window = transform(image) - normalise(np.zeros((24, 24, 3)))
+        windows = padded.unfold(1, 24, 1).unfold(2, 24, 1)
+        places = ((windows - window[:, None, None]).abs().amax(dim=(0, 3, 4)) < 1e-5).nonzero()
+        assert len(places) == 1
+        found.add(tuple(places[0].tolist()))
+    assert len(found) > 8
+    with pytest.raises(ValueError, match="resized to 20 pixels, crops of 24"):
+        training_transform(form, None, resize=20)
+
+
 def normalise(pixels):
     form = image_format()
     mean, std = torch.tensor(form.mean)[:, None, None], torch.tensor(form.std)[:, None, None]
