@@ -42,7 +42,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
 
     augmentation = options.augmentation
     mixed = augmentation.mixup > 0 or augmentation.cutmix > 0 or augmentation.cutmix_minmax is not None
-    loss = make_loss(options.loss, options.task, num_classes, mixed)
+    loss = make_loss(options.loss, options.task, num_classes, mixed, augmentation.aug_splits)
     mixing = None
     if mixed:
         mixing = make_mixing(

@@ -9,6 +9,7 @@ import torch
 from timm.data.mixup import mixup_target
 from timm.loss.class_weights import CLASS_WEIGHT_METHODS, load_class_stats, resolve_class_weights
 
+from sosr_timm.engine.views import with_splits
 from sosr_timm.errors import UserError
 from sosr_timm.losses.compose import ComposedLoss, create_loss
 from sosr_timm.losses.spec import LossSpec, parse_loss
@@ -32,6 +33,8 @@ def loss_spec(options: LossOptions, task: TaskOptions) -> LossSpec:
     if options.bce_loss and base.name != "bce":
         better = "+".join(("bce", *map(str, spec.penalties)))
         raise UserError(f"--bce-loss contradicts --loss '{text}', whose base is {base.name}: write --loss '{better}'")
+    if options.jsd_loss and base.name != "jsd":
+        raise UserError(f"--jsd-loss contradicts the loss '{text}', whose base is {base.name}: leave one of them out")
     is_timm = base.name in timm_loss_types() and base.name != "ce"
     arguments = factory_names(base.name) if is_timm else {}
     keywords = {argument: keyword for keyword, argument in arguments.items()}
@@ -130,23 +133,30 @@ def origin_of_smoothing(options: LossOptions, task: TaskOptions) -> str:
     return "timm's default" if resolve_smoothing(options, task) else "the default of --loss"
 
 
-def make_loss(options: LossOptions, task: TaskOptions, num_classes: int, mixed: bool) -> ComposedLoss:
+def make_loss(options: LossOptions, task: TaskOptions, num_classes: int, mixed: bool, splits: int = 0) -> ComposedLoss:
     """The loss, tried once on the kind of target that will come.
+
+    Args:
+        options: of the loss.
+        task: one class per image or many labels.
+        num_classes: K.
+        mixed: targets come from Mixup or CutMix.
+        splits: views of each image in a batch, 0 without.
 
     Raises:
         UserError: a faulty spec, or a combination that no paper defines.
     """
-    spec, multi_label = loss_spec(options, task), is_multi_label(task)
+    spec, multi_label = with_splits(loss_spec(options, task), splits), is_multi_label(task)
     try:
         loss = create_loss(
             spec, resolve_smoothing(options, task), num_classes, multi_label=multi_label, soft_targets=mixed
         )
-        target = torch.arange(2) % num_classes
+        target = torch.arange(2).repeat(max(1, splits)) % num_classes
         if multi_label:
             target = torch.eye(num_classes)[target]
         if mixed:
             target = mixup_target(target, num_classes, 0.7, loss.smoothing, multi_label)
-        loss.eval()(torch.zeros(2, num_classes), target)
+        loss.eval()(torch.zeros(len(target), num_classes), target)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"--loss '{loss_text(options, task)}': {' '.join(str(error).split())}") from None
     return loss.train()

@@ -17,6 +17,7 @@ from sosr_timm.engine.checkpoint import MANIFEST, latest_whole, read_manifest_or
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.network import create_network, image_format, load_weights
 from sosr_timm.engine.snapshot import EMA, MODEL
+from sosr_timm.engine.views import without_split_batch_norm
 from sosr_timm.errors import UserError
 from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import build, check_values
@@ -102,7 +103,7 @@ def networks_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
         options = dataclasses.replace(run.options.model, pretrained=False, pretrained_path=None, initial_checkpoint="")
         network = create_network(options, run.info)
         try:
-            network.load_state_dict(load_file(str(path)))
+            network.load_state_dict(without_split_batch_norm(load_file(str(path))))
         except RuntimeError as error:
             raise UserError(f"{path} does not fit {options.model} ({' '.join(str(error).split())[:300]})") from None
         networks[title] = network

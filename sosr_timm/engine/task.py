@@ -8,6 +8,7 @@ from torch import nn
 
 from sosr_timm.data.source import SourceInfo
 from sosr_timm.engine.launch import Processes
+from sosr_timm.engine.views import with_split_batch_norm
 from sosr_timm.errors import UserError
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.task import TaskOptions, is_multi_label
@@ -29,6 +30,7 @@ def check_labels(task: TaskOptions, info: SourceInfo) -> None:
 def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, processes: Processes) -> ClassificationTask:
     """The task, on its device, not yet shared by the processes."""
     device = processes.device
+    model = with_split_batch_norm(model, options)
     model.to(device=device)
     if options.model.channels_last:
         model.to(memory_format=torch.channels_last)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from torch import Tensor, nn
+
 from sosr_timm.engine.order import batch_sizes
 from sosr_timm.errors import UserError
+from sosr_timm.losses.spec import LossSpec
 from sosr_timm.options.train import TrainOptions
 
 
@@ -22,6 +25,10 @@ def _check_splits(options: TrainOptions) -> None:
     splits = augmentation.aug_splits
     if splits < 0 or splits == 1:
         raise UserError(f"--aug-splits {splits}: 0 for off, or at least 2 views of an image")
+    if options.model.split_bn and not (splits or augmentation.resplit):
+        raise UserError("--split-bn: nothing splits the batch; add --aug-splits or --resplit")
+    if options.model.split_bn and options.model.sync_bn:
+        raise UserError("--split-bn: not together with --sync-bn")
     if augmentation.resplit and not splits and batch_size % 2:
         raise UserError(f"--resplit: --batch-size {batch_size} has no halves, it must be even")
     if not splits:
@@ -46,3 +53,32 @@ def _check_sizes(options: TrainOptions) -> None:
     odd = [size for size in batch_sizes(sizes, options.optimizer.batch_size) if size % 2]
     if odd and (pairs or halves):
         raise UserError(f"--train-batch-sizes: {pairs or halves}, so {odd[0]} must be even")
+
+
+def with_splits(spec: LossSpec, splits: int) -> LossSpec:
+    """The loss with the number of views that jsd compares.
+
+    Raises:
+        UserError: jsd without views, or for another number of them.
+    """
+    if spec.base.name != "jsd":
+        return spec
+    if not splits:
+        raise UserError("the loss jsd compares views of an image: add --aug-splits 3 and, for instance, --aa augmix-m3")
+    if "splits" in spec.base.given and spec.base.keywords["splits"] != splits:
+        raise UserError(f"--aug-splits {splits} contradicts --loss {spec.base}")
+    return LossSpec(spec.base.having(splits=splits), spec.penalties)
+
+
+def with_split_batch_norm(model: nn.Module, options: TrainOptions) -> nn.Module:
+    """The model with --split-bn: each view, or each half of the batch with --resplit, has its own batch norm."""
+    if not options.model.split_bn:
+        return model
+    from timm.layers import convert_splitbn_model
+
+    return convert_splitbn_model(model, max(options.augmentation.aug_splits, 2))
+
+
+def without_split_batch_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without what only training with --split-bn uses: evaluation takes the first view's batch norm."""
+    return {name: tensor for name, tensor in state.items() if ".aux_bn." not in name}

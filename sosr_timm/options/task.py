@@ -25,6 +25,7 @@ class LossOptions:
     )
     smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
     bce_loss: bool = flag(False, "binary cross entropy, the same as --loss bce")
+    jsd_loss: bool = flag(False, "Jensen-Shannon divergence of --aug-splits and cross entropy, the same as --loss jsd")
     bce_sum: bool = flag(False, "bce(sum=True): add up over classes instead of averaging")
     bce_target_thresh: float | None = flag(None, "bce(target_thresh=): soft targets above this become 1, others 0")
     bce_pos_weight: float | None = flag(None, "bce(pos_weight=): weight of positive labels")
@@ -52,8 +53,9 @@ class LossOptions:
 
 
 def loss_text(loss: LossOptions, task: TaskOptions) -> str:
-    """--loss, else what stands for it: bce for many labels or with --bce-loss, ce otherwise."""
-    return loss.loss or ("bce" if loss.bce_loss or is_multi_label(task) else "ce")
+    """--loss, else what stands for it: bce for many labels or with --bce-loss, jsd with --jsd-loss, ce otherwise."""
+    by_flag = "bce" if loss.bce_loss or is_multi_label(task) else "jsd" if loss.jsd_loss else "ce"
+    return loss.loss or by_flag
 
 
 def is_multi_label(task: TaskOptions) -> bool:

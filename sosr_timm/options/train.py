@@ -37,6 +37,7 @@ class ModelOptions:
     bn_momentum: float | None = flag(None, "momentum of batch norm")
     bn_eps: float | None = flag(None, "epsilon of batch norm")
     sync_bn: bool = flag(False, "synchronise batch norm over the processes")
+    split_bn: bool = flag(False, "batch norm with statistics and weights of its own for each of --aug-splits")
     dist_bn: str = flag(
         "reduce", "batch norm statistics over processes after each epoch", choices=("broadcast", "reduce", "")
     )

@@ -27,7 +27,7 @@ CASES = {
         *("--train-num-samples", "30"),
     ],
     "splits": [
-        *("--loss", "sosr", "--aug-splits", "2", "--resplit", "--aa", "augmix-m3-w1", "--reprob", "0.5"),
+        *("--jsd-loss", "--aug-splits", "2", "--split-bn", "--resplit", "--aa", "augmix-m3-w1", "--reprob", "0.5"),
         *("--input-img-mode", "RGB", "--in-chans", "3", "--train-steps-per-epoch", "6"),
     ],
     "sizes": [
