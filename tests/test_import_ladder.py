@@ -13,7 +13,8 @@ LADDER = [
     {"losses", "models", "data", "metrics"},
     {"engine"},
     {"hub", "detection", "analysis"},
-    {"report", "experiments"},
+    {"report"},
+    {"experiments"},
 ]
 LEVEL = {name: level for level, names in enumerate(LADDER) for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
