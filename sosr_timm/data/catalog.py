@@ -1,94 +1,19 @@
-"""Data sets by name: the embedded ones, and whatever timm can read."""
+"""Data sets by name: the embedded ones, the papers', and whatever timm can read."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from sosr_timm.data import embedded, paper_sets  # noqa: F401 - registers the data sets
 from sosr_timm.data.class_map import read_class_map
 from sosr_timm.data.folder import find_split, open_folder
-from sosr_timm.data.idx import read_idx
-from sosr_timm.data.source import ArraySource, ImageSource, PairSource, ReaderSource, SourceInfo
+from sosr_timm.data.named import DATASETS, is_training_split
+from sosr_timm.data.source import ImageSource, PairSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError
-from sosr_timm.registry import Registry
-
-DATASETS: Registry = Registry("data set")
-TRAIN_SPLITS = ("train", "training")
-EVALUATION_SPLITS = ("validation", "val", "valid", "eval", "evaluation", "test")
 
 # timm reads their evaluation part for every name but train and training, a mistyped one too.
 TORCHVISION_WITH_TWO_SPLITS = ("cifar10", "cifar100", "mnist", "kmnist", "qmnist", "fashion_mnist")
-FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
-
-
-def is_training_split(split: str, dataset: str) -> bool:
-    """Whether a split's name means the training part.
-
-    Raises:
-        UserError: it means neither part.
-    """
-    if split not in TRAIN_SPLITS + EVALUATION_SPLITS:
-        raise UserError(f"data set '{dataset}' has the splits train and validation, not '{split}'")
-    return split in TRAIN_SPLITS
-
-
-@DATASETS.register("digits")
-def digits(split: str, root: str | None, download: bool) -> ImageSource:
-    """scikit-learn's 1,797 grey images of 8 x 8 pixels; every fifth image is held out for evaluation."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
-    held_out = np.arange(len(data.target)) % 5 == 4
-    part = ~held_out if is_training_split(split, "digits") else held_out
-    # The set stores 0..16; eight-bit images hold 0..255.
-    images = np.rint(data.images[part] * (255 / 16)).astype(np.uint8)
-    names = tuple(str(digit) for digit in range(10))
-    info = SourceInfo(10, 1, 8, (0.3059,), (0.3763,), names)
-    return ArraySource(images, data.target[part], info, f"digits {split}")
-
-
-@DATASETS.register("fashion_mnist")
-def fashion_mnist(split: str, root: str | None, download: bool) -> ImageSource:
-    """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28 x 28 pixels.
-
-    Looked for in `root` (as files or as torchvision lays them out), without a `root` in Debian's package
-    `dataset-fashion-mnist`; what is not there may be downloaded through torchvision.
-    """
-    part = "train" if is_training_split(split, "fashion_mnist") else "t10k"
-    folder = _fashion_mnist_folder(root, download)
-    images = read_idx(folder, f"{part}-images-idx3-ubyte")
-    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
-    if len(images) != len(labels):
-        raise UserError(f"{folder}: {len(images)} images but {len(labels)} labels in '{part}'")
-    names = (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-    )
-    info = SourceInfo(10, 1, 28, (0.2860,), (0.3530,), names)
-    return ArraySource(images, labels, info, f"fashion_mnist {split}")
-
-
-def _fashion_mnist_folder(root: str | None, download: bool) -> Path:
-    wanted = "train-images-idx3-ubyte"
-    candidates = [Path(root), Path(root) / "FashionMNIST" / "raw"] if root else [FASHION_MNIST_SYSTEM_FOLDER]
-    for folder in candidates:
-        if (folder / f"{wanted}.gz").is_file() or (folder / wanted).is_file():
-            return folder
-    if download:
-        from torchvision.datasets import FashionMNIST
-
-        target = Path(root or "data")
-        try:
-            FashionMNIST(str(target), download=True)
-        except (OSError, RuntimeError) as error:
-            raise UserError(f"fashion_mnist: the download into {target} failed ({error})") from None
-        return target / "FashionMNIST" / "raw"
-    raise UserError(
-        f"fashion_mnist: {wanted}.gz is not in {candidates[0]}; install Debian's package dataset-fashion-mnist, "
-        "name its folder with --data-dir, or add --dataset-download"
-    )
 
 
 def open_source(
@@ -102,7 +27,7 @@ def open_source(
     """The images of a split.
 
     Args:
-        dataset: a name of ours ("digits", "fashion_mnist"), timm's "torch/NAME" or "hfds/NAME"; "" or "folder"
+        dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME" or "hfds/NAME"; "" or "folder"
             for a folder of class folders.
         root: folder of the data.
         split: "train", "validation" or one of their synonyms, or a folder's name.

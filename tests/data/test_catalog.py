@@ -6,7 +6,8 @@ import shutil
 import numpy as np
 import pytest
 
-from sosr_timm.data.catalog import DATASETS, FASHION_MNIST_SYSTEM_FOLDER, open_source
+from sosr_timm.data.catalog import DATASETS, open_source
+from sosr_timm.data.embedded import FASHION_MNIST_SYSTEM_FOLDER
 from sosr_timm.data.idx import read_idx
 from sosr_timm.errors import UserError
 
@@ -149,8 +150,8 @@ def test_parts_that_do_not_belong_together(tmp_path):
     [
         ("digit", "unknown data set 'digit': did you mean 'digits'? (or a folder with --data-dir, timm's torch/NAME"),
         ("fashion-mnist", "unknown data set 'fashion-mnist': did you mean 'fashion_mnist'?"),
-        ("torch", "unknown data set 'torch': known: digits, fashion_mnist"),
-        ("imagenet", "unknown data set 'imagenet': "),
+        ("torch", "unknown data set 'torch': known: aircraft, cifar10, cifar100, cub200, digits, fashion_mnist, "),
+        ("imagenett", "unknown data set 'imagenett': did you mean 'imagenet'"),
         ("wds/name", "data set 'wds/name': streams have no fixed order, so a run on one could not be resumed exactly"),
         ("tfds/name", "data set 'tfds/name': streams"),
         ("HFIDS/name", "data set 'HFIDS/name': streams"),

@@ -5,7 +5,8 @@ import gzip
 import numpy as np
 import pytest
 
-from sosr_timm.data.catalog import FASHION_MNIST_SYSTEM_FOLDER, open_source
+from sosr_timm.data.catalog import open_source
+from sosr_timm.data.embedded import FASHION_MNIST_SYSTEM_FOLDER
 from sosr_timm.errors import UserError
 from tests.data.images import class_folders
 from tests.data.test_catalog import FILES, needs_fashion_mnist

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from sosr_timm.data.catalog import digits
+from sosr_timm.data.embedded import digits
 from sosr_timm.data.order import TrainingOrder
 from sosr_timm.engine.advice import smaller_batch
 from sosr_timm.engine.checkpoint import checkpoint_folders

@@ -1,0 +1,62 @@
+"""Prepare data sets from their official archives, and check prepared ones."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from sosr_timm.data.prepare.manifest import check_folder
+from sosr_timm.data.prepare.recipes import RECIPES, find_recipe
+from sosr_timm.data.prepare.run import prepare
+from sosr_timm.errors import UserError
+
+EXIT_USER_ERROR = 2
+
+
+def main(arguments: list[str]) -> int:
+    """Run a command line; returns the exit code."""
+    given = _parser().parse_args(arguments)
+    try:
+        if given.command == "prepare":
+            recipe = find_recipe(given.name)
+            print(prepare(recipe, Path(given.source), Path(given.destination), given.allow_subset))
+            return 0
+        return _check(Path(given.folder))
+    except UserError as error:
+        print(f"sosr_timm.data: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print("sosr_timm.data: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+
+
+def _check(folder: Path) -> int:
+    wrong = check_folder(folder)
+    for line in wrong:
+        print(line)
+    if wrong:
+        raise UserError(f"{folder}: {len(wrong):,} files are not as they were prepared, the first: {wrong[0]}")
+    print(f"{folder}: every file is as it was prepared")
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m sosr_timm.data", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    make = commands.add_parser("prepare", help="make a checked folder from official archives")
+    make.add_argument("name", help=f"of the data set: {', '.join(RECIPES)}")
+    make.add_argument("source", help="an archive, the folder that holds the archives, or an unpacked copy")
+    make.add_argument("destination", help="the folder to be made, for --data-dir")
+    make.add_argument(
+        "--allow-subset",
+        action="store_true",
+        help="take archives and counts that are not the official ones; the folder is marked as a part of the set",
+    )
+    look = commands.add_parser("check", help="compare every file of a prepared folder with its hash")
+    look.add_argument("folder", help="that was prepared")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

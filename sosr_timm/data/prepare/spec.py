@@ -1,0 +1,91 @@
+"""What an official data set is: its archives, its counts, and the files that come out of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Archive:
+    """A file as its authors publish it.
+
+    Attributes:
+        file: its name.
+        inside: a path in it, by which an unpacked copy is known; "" where only the archive itself will do.
+        md5: of the whole file, in hexadecimal; None where none is published.
+    """
+
+    file: str
+    inside: str = ""
+    md5: str | None = None
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """A data set as its authors describe it.
+
+    Attributes:
+        name: that it has here.
+        page: official page.
+        archives: all that are needed.
+        num_classes: number of classes.
+        counts: images of each split.
+        per_class: images of each class in a split, where all classes have as many.
+    """
+
+    name: str
+    page: str
+    archives: tuple[Archive, ...]
+    num_classes: int
+    counts: dict[str, int]
+    per_class: dict[str, int]
+
+
+@dataclass(frozen=True)
+class File:
+    """One file of the prepared folder.
+
+    Attributes:
+        split: that it belongs to; "" for what describes the whole set.
+        path: in the folder, with slashes.
+        content: all of it.
+        images: how many images it holds.
+        labels: of these images; empty where they have no single label.
+    """
+
+    split: str
+    path: str
+    content: bytes
+    images: int = 0
+    labels: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What comes out of the archives.
+
+    Attributes:
+        classes: names in the order of the labels.
+        folders: class folders in the order of the labels; empty where the set has none.
+        files: all files, once.
+    """
+
+    classes: tuple[str, ...]
+    folders: tuple[str, ...]
+    files: Iterator[File]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a data set is prepared.
+
+    Attributes:
+        spec: what it must be.
+        read: takes where each archive or its unpacked copy lies, by the archive's name, and whether files may be
+            missing.
+    """
+
+    spec: DataSpec
+    read: Callable[[dict[str, Path], bool], Contents]
