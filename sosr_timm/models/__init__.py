@@ -13,10 +13,12 @@ from sosr_timm.models import (
     cifar_wrn,
     sosr_resnet,
 )
+from sosr_timm.models.download import DamagedWeightsError
 from sosr_timm.models.weights import HUB_ORGANISATION, WeightsNotFoundError
 
 __all__ = [
     "HUB_ORGANISATION",
+    "DamagedWeightsError",
     "WeightsNotFoundError",
     "cifar_bbn",
     "cifar_densenet",

@@ -6,6 +6,7 @@ The authors trained torchvision's ResNets, whose residual branches do not start 
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Any
 
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
@@ -13,6 +14,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import nn
 
+from sosr_timm.models.download import checked_download
 from sosr_timm.models.weights import WeightsNotFoundError, hub_id, imagenet_cfg
 
 __all__ = []  # timm's decorator fills in the entries
@@ -43,9 +45,11 @@ def _create_sosr_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Mo
     Raises:
         WeightsNotFoundError: `pretrained` and our repository, or the file in it, is not to be had. Other failures, and
             those of another repository or file the caller named, are raised as they are.
+        DamagedWeightsError: what was downloaded is not what the Hub has.
     """
     try:
-        return build_model_with_cfg(ResNet, variant, pretrained, **options)
+        with checked_download(hub_id(variant, "in1k"), options.get("cache_dir")) if pretrained else nullcontext():
+            return build_model_with_cfg(ResNet, variant, pretrained, **options)
     except GatedRepoError:
         raise  # it exists; the Hub's own message says how to get in
     except (RepositoryNotFoundError, EntryNotFoundError, OfflineModeIsEnabled) as error:

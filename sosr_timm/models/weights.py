@@ -1,20 +1,35 @@
-"""Weights: how they start, and what timm must know of them (where published, how images must look to them)."""
+"""Weights: how they start, and what timm must know of them (where published or shipped, how images must look)."""
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
 from typing import Any
 
+import timm.models
 import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
 HUB_ORGANISATION = "sosr-timm"  # whose models the Hub entries are; the one place that names it
+PUBLISHED: tuple[str, ...] = ()  # the Hub entries whose weights are there
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10; the SOSR authors use them for CIFAR-100 too
 CIFAR_STD = (0.2023, 0.1994, 0.2010)
+SHIPPED = Path(__file__).parent / "shipped"  # folders in timm's Hub format that come with this package
 
 
 class WeightsNotFoundError(RuntimeError):
     """The weights of one of our models could not be had from the Hub; the message says how to make and publish them."""
+
+
+def timm_architecture(name: str) -> str:
+    """timm's own name of a network: `resnet50` of our entry `sosr_resnet50`; any other name stays."""
+    return name.removeprefix("sosr_")
+
+
+def needs_this_package(architecture: str) -> bool:
+    """Whether only this package has the network."""
+    return timm.models.model_entrypoint(architecture).__module__.partition(".")[0] == "sosr_timm"
 
 
 def hub_id(variant: str, tag: str) -> str:
@@ -74,3 +89,21 @@ def initialise(model: nn.Module) -> None:
                 module.bias.zero_()
         elif isinstance(module, nn.Linear):
             module.reset_parameters()
+
+
+def shipped_cfg(name: str) -> dict[str, Any]:
+    """timm's `pretrained_cfg` for weights that come with this package, from their own config.json.
+
+    Args:
+        name: of the folder in `SHIPPED`, as `cifar_resnet20.sosr_fashion_mnist`.
+    """
+    config = json.loads((SHIPPED / name / "config.json").read_text(encoding="utf-8"))
+    stored = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in config["pretrained_cfg"].items()
+    }
+    return {
+        **stored,
+        "num_classes": config["num_classes"],
+        "label_names": tuple(config["label_names"]),
+        "file": str(SHIPPED / name / "model.safetensors"),
+    }

@@ -38,7 +38,8 @@ class _Parser(argparse.ArgumentParser):
 
 def make_parser(groups: type, description: str) -> argparse.ArgumentParser:
     """The command line of a dataclass of option groups."""
-    parser = _Parser(description=description, usage="%(prog)s [--config FILE] [options]", allow_abbrev=False)
+    config = "[--config FILE] " if "config" in options_of(groups) else ""
+    parser = _Parser(description=description, usage=f"%(prog)s {config}[options]", allow_abbrev=False)
     sections: dict[str, Any] = {}
     for option in options_of(groups).values():
         section = sections.setdefault(option.group, parser.add_argument_group(option.group))

@@ -1,0 +1,139 @@
+"""A folder in timm's Hub format: config.json and model.safetensors, loadable without this package where timm has the
+network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import timm
+import torch
+from timm.data import ImageNetInfo
+from timm.models import save_for_hf
+from torch import nn
+
+from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.errors import UserError
+from sosr_timm.models.weights import timm_architecture
+
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What goes into a folder.
+
+    Attributes:
+        network: with its weights, on the CPU.
+        image_format: what it is fed.
+        class_names: by index; None where unknown.
+        tag: what was trained how (`in1k`), the part behind the dot of the repository's name; "" for none.
+        license: the Hub's identifier; "" where unknown.
+    """
+
+    network: nn.Module
+    image_format: ImageFormat
+    class_names: Sequence[str] | None = None
+    tag: str = ""
+    license: str = ""
+
+    @property
+    def architecture(self) -> str:
+        """The network's name, timm's own where the network is timm's."""
+        return timm_architecture(self.network.pretrained_cfg["architecture"])
+
+
+def tag_of(name: str) -> str:
+    """`in1k` of `organisation/sosr_resnet50.in1k` or of a folder of that name; "" without a dot."""
+    return Path(name).name.partition(".")[2]
+
+
+@contextmanager
+def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
+    """A folder that gets its name when the block ends well, and leaves nothing behind otherwise.
+
+    Args:
+        destination: the name.
+        replace: an earlier folder of that name makes room; else only an empty one may.
+
+    Raises:
+        UserError: something is in the way, or the folder cannot be made or filled.
+    """
+    destination = Path(os.path.abspath(destination))
+    if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
+        raise UserError(f"{destination} is in the way: it is no folder")
+    if not replace and destination.is_dir() and any(destination.iterdir()):
+        raise UserError(f"{destination} is not empty: name a new folder")
+    temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+    try:
+        temporary.mkdir(parents=True)
+        yield temporary
+        if destination.is_dir():
+            shutil.rmtree(destination)
+        os.replace(temporary, destination)
+    except OSError as error:
+        raise UserError(f"{destination} cannot be written ({error})") from None
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def write_model(model: Model, folder: Path) -> None:
+    """Write config.json and model.safetensors, and load them again as a stranger would.
+
+    Args:
+        model: what to write.
+        folder: that exists.
+
+    Raises:
+        UserError: a network that timm's format cannot hold.
+    """
+    form = model.image_format
+    # safetensors refuses a tensor whose memory is laid out channels last.
+    network = model.network.to(memory_format=torch.contiguous_format)
+    described = {"architecture": model.architecture, "tag": model.tag or None, "license": model.license or None}
+    config = {"pretrained_cfg": described, **labels(model.class_names)}
+    data = {
+        "input_size": form.input_size,
+        "mean": form.mean,
+        "std": form.std,
+        "interpolation": form.interpolation,
+        "crop_pct": form.crop_pct,
+        "crop_mode": form.crop_mode,
+    }
+    try:
+        save_for_hf(network, str(folder), model_config=config, data_config=data, safe_serialization=True)
+    except (ValueError, RuntimeError) as error:
+        raise UserError(f"{model.architecture} cannot be stored in timm's format ({error})") from None
+    check_model(network, folder)
+
+
+def labels(class_names: Sequence[str] | None) -> dict[str, object]:
+    """`label_names` of config.json and, where they are WordNet's synsets, `label_descriptions`."""
+    if not class_names:
+        return {}
+    found: dict[str, object] = {"label_names": list(class_names)}
+    known = ImageNetInfo()
+    descriptions = {name: known.label_name_to_description(name) for name in class_names if name in known.label_names()}
+    return {**found, "label_descriptions": descriptions} if len(descriptions) == len(class_names) else found
+
+
+def check_model(network: nn.Module, folder: Path) -> None:
+    """Load a folder with `timm.create_model` and compare every tensor.
+
+    Raises:
+        UserError: timm cannot load it, or loads something else.
+    """
+    try:
+        with torch.random.fork_rng(devices=[]):
+            loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
+    except (RuntimeError, TypeError, ValueError) as error:
+        raise UserError(f"timm cannot load what was written ({' '.join(str(error).split())[:300]})") from None
+    expected, found = network.state_dict(), loaded.state_dict()
+    different = sorted(expected.keys() ^ found.keys())
+    different = different or [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
+    if different:
+        raise UserError(f"timm loads other weights than were written ({', '.join(different[:3])})")

@@ -1,0 +1,58 @@
+"""Downloaded weights are held against the hash that the Hub gave for them."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from huggingface_hub import try_to_load_from_cache
+from safetensors import SafetensorError
+
+
+class DamagedWeightsError(RuntimeError):
+    """Downloaded weights are not what the Hub has."""
+
+
+@contextmanager
+def checked_download(repository: str, cache_dir: str | os.PathLike | None = None) -> Iterator[None]:
+    """Around code that loads a repository's weights: raises where what was downloaded is not what the Hub has.
+
+    The Hub's client compares sizes only. Its cache names a large file by the SHA-256 that the Hub told it, so the file
+    can be held against its own name. A damaged one is deleted, so that the next attempt downloads it anew.
+
+    Args:
+        repository: `organisation/name`.
+        cache_dir: of the client; its default where None.
+
+    Raises:
+        DamagedWeightsError: the hash differs.
+    """
+    try:
+        yield
+    except SafetensorError:
+        _check_download(repository, cache_dir)
+        raise
+    _check_download(repository, cache_dir)
+
+
+def _check_download(repository: str, cache_dir: str | os.PathLike | None) -> None:
+    found = try_to_load_from_cache(repository, "model.safetensors", cache_dir=cache_dir)
+    if not isinstance(found, str) or not os.path.islink(found):
+        return  # not downloaded, or a cache without links, where the file's name is not its hash
+    blob = Path(found).parent / os.readlink(found)
+    if not re.fullmatch("[0-9a-f]{64}", blob.name):
+        return
+    digest = hashlib.sha256()
+    with open(blob, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    if digest.hexdigest() != blob.name:
+        blob.unlink()
+        raise DamagedWeightsError(
+            f"model.safetensors of {repository} was damaged on its way here (its SHA-256 is not the Hub's) and has "
+            "been deleted from the cache: load it again"
+        )

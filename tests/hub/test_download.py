@@ -1,0 +1,50 @@
+"""Our Hub entries: loaded by name, and held against the Hub's hash, which the client does not do."""
+
+import pytest
+import timm
+import torch
+
+import sosr_timm.models
+from sosr_timm.engine.subject import find_run, networks_of_run
+from sosr_timm.models import HUB_ORGANISATION, DamagedWeightsError, WeightsNotFoundError
+from tests.hub.conftest import point_at
+from tests.hub.harness import hub_command, images
+from tests.hub.stand_in import Fault
+
+ENTRY = f"{HUB_ORGANISATION}/sosr_resnet18.in1k"
+TINY = {"layers": (1, 1, 1, 1), "channels": (4, 8, 8, 8), "in_chans": 1, "num_classes": 10}
+
+
+def load():
+    return timm.create_model("sosr_resnet18", pretrained=True, **TINY).eval()
+
+
+def test_the_entry_loads_from_its_repository(hub, run):
+    assert sosr_timm.models
+    with pytest.raises(WeightsNotFoundError, match="publish RUN_FOLDER --repo-id"):
+        load()
+    hub_command("publish", run.path, "--repo-id", ENTRY)
+    network = networks_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"].eval()
+    with torch.no_grad():
+        assert torch.equal(load().forward_features(images()), network.forward_features(images()))
+
+
+def test_a_damaged_download_is_found_and_the_next_one_loads(hub, run):
+    hub_command("publish", run.path, "--repo-id", ENTRY)
+    hub.faults.append(Fault("GET /.*/model.safetensors", -1))
+    with pytest.raises(DamagedWeightsError, match="its SHA-256 is not the Hub's"):
+        load()
+    assert load() is not None
+
+
+def test_a_download_that_breaks_off_is_taken_up_again(hub, run):
+    hub_command("publish", run.path, "--repo-id", ENTRY)
+    hub.faults.append(Fault("GET /.*/model.safetensors", 0))
+    assert load() is not None
+
+
+def test_weights_in_the_cache_load_without_a_network(hub, run, monkeypatch):
+    hub_command("publish", run.path, "--repo-id", ENTRY)
+    load()
+    point_at("http://127.0.0.1:9", monkeypatch)
+    assert load() is not None
