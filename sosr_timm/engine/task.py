@@ -47,5 +47,14 @@ def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, proce
             device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
         )
     if options.model.torchcompile:
-        task.compile(backend=options.model.torchcompile, mode=options.model.torchcompile_mode)
+        compile_step(task, options.model.torchcompile, options.model.torchcompile_mode)
     return task
+
+
+def compile_step(task: ClassificationTask, backend: str, mode: str | None) -> None:
+    """Compile network and loss as one graph for training, and the network alone for evaluation.
+
+    timm compiles the network alone; the call of the task around it is torch's to compile.
+    """
+    task.compile(backend=backend, mode=mode)
+    nn.Module.compile(task, backend=backend, mode=mode)

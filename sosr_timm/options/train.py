@@ -44,7 +44,7 @@ class ModelOptions:
     no_ddp_bb: bool = flag(False, "do not broadcast buffers over the processes at each step")
     grad_checkpointing: bool = flag(False, "recompute activations in the backward pass to save memory")
     channels_last: bool = flag(False, "channels-last memory layout")
-    torchcompile: str | None = flag(None, "compile the model with this backend", const="inductor")
+    torchcompile: str | None = flag(None, "compile model and loss with this backend", const="inductor")
     torchcompile_mode: str | None = flag(None, "mode of torch.compile")
     amp: bool = flag(False, "mixed precision")
     amp_dtype: str = flag("float16", "type of mixed precision", choices=("float16", "bfloat16"))

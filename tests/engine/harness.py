@@ -28,6 +28,12 @@ SMALL = (
     *("--epochs", "2", "--warmup-epochs", "0", "--workers", "0", "--log-interval", "4"),
 )
 
+# A network of one block, where what is tested goes through every operation in Python.
+TINY = (
+    *("--model", "vit_tiny_patch16_224"),
+    *("--model-kwargs", "img_size=8", "patch_size=4", "depth=1", "embed_dim=24", "num_heads=3"),
+)
+
 
 def train_here(*arguments: object) -> int:
     """Train in this process; returns the exit code."""
