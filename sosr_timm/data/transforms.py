@@ -50,8 +50,16 @@ class ImageFormat:
         return (self.channels, self.height, self.width)
 
 
-def evaluation_transform(image_format: ImageFormat) -> Transform:
-    """PIL image -> (C, H, W) float32, normalised; timm's evaluation transform."""
+def evaluation_transform(
+    image_format: ImageFormat, crop_border_pixels: int | None = None, as_bytes: bool = False
+) -> Transform:
+    """PIL image -> (C, H, W) float32, normalised; timm's evaluation transform.
+
+    Args:
+        image_format: what the network is fed.
+        crop_border_pixels: to cut off each edge before anything else.
+        as_bytes: give uint8 instead, not normalised.
+    """
     from timm.data import create_transform
 
     return create_transform(
@@ -62,6 +70,8 @@ def evaluation_transform(image_format: ImageFormat) -> Transform:
         std=image_format.std,
         crop_pct=image_format.crop_pct,
         crop_mode=image_format.crop_mode,
+        crop_border_pixels=crop_border_pixels,
+        normalize=not as_bytes,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -42,4 +43,20 @@ def check_finite(samples: Samples, source: ImageSource, title: str) -> None:
             f"{title}: the logits of {len(bad)} of {len(samples.target)} images are not finite, first those of "
             f"{source.name(int(bad[0]))}; damaged weights, or a precision that is "
             "too low (--amp-dtype, --model-dtype)"
+        )
+
+
+def check_labels(samples: Samples, source: ImageSource, allowed: Sequence[int] | None) -> None:
+    """Raise where an image is of a class that may not be guessed.
+
+    Raises:
+        UserError: with the first such image.
+    """
+    if allowed is None:
+        return
+    bad = np.flatnonzero(~np.isin(samples.target, allowed))
+    if len(bad):
+        raise UserError(
+            f"--valid-labels does not name class {samples.target[bad[0]]}, of which there are images, first "
+            f"{source.name(int(bad[0]))}"
         )

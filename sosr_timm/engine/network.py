@@ -154,8 +154,17 @@ def _check_format(channels: int, height: int, width: int, std: tuple[float, ...]
         raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the network takes {channels}")
 
 
-def image_format(options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None) -> ImageFormat:
+def image_format(
+    options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None, use_test_size: bool = False
+) -> ImageFormat:
     """What to feed: options first, then pretrained weights' own configuration or the data set's, then the model's.
+
+    Args:
+        options: of the model.
+        info: of the data set.
+        model: that is fed.
+        image_mode: PIL mode of the images; by their channels where None.
+        use_test_size: the size and crop that the model advises for evaluation, where it has them.
 
     Raises:
         UserError: values that do not fit the number of channels.
@@ -180,7 +189,7 @@ def image_format(options: ModelOptions, info: SourceInfo, model: nn.Module, imag
     if given["img_size"] is not None and given["input_size"] is None:
         given["input_size"] = (channels, given["img_size"], given["img_size"])
     try:
-        resolved = resolve_data_config(given, model=model)
+        resolved = resolve_data_config(given, model=model, use_test_size=use_test_size)
     except AssertionError:
         raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
     _, height, width = resolved["input_size"]

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from timm.models import resolve_model_input_args
 from torch import nn
 
 from sosr_timm.data.source import SourceInfo
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.checkpoint import MANIFEST, latest_whole, read_manifest_or_raise
 from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.network import create_network, image_format, load_weights
+from sosr_timm.engine.network import NO_LAYOUT, check_model_name, create_network, image_format, load_weights
 from sosr_timm.engine.snapshot import EMA, MODEL
 from sosr_timm.engine.views import without_split_batch_norm
 from sosr_timm.errors import UserError
@@ -133,20 +134,35 @@ def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
     return dataclasses.replace(form, **{name: value for name, value in given.items() if value is not None})
 
 
-def network_by_name(options: ValidateOptions, info: SourceInfo) -> tuple[nn.Module, ImageFormat]:
+def network_by_name(
+    options: ValidateOptions, info: SourceInfo, whole_head: bool = False
+) -> tuple[nn.Module, ImageFormat]:
     """A timm model with published weights or those of a file, and what to feed it.
 
+    Args:
+        options: of the evaluation; they name one model.
+        info: of the data set.
+        whole_head: the network keeps its own number of classes, of which the data set has a part.
+
     Raises:
-        UserError: an unknown model, or weights that are missing or foreign.
+        UserError: an unknown model, or weights that are missing, foreign, or of another number of classes.
     """
     subject, data = options.subject, options.data
     if subject.use_ema and not subject.checkpoint:
         raise UserError("--use-ema needs a run folder or a --checkpoint that holds an average")
-    fetched = subject.model.startswith(("hf-hub:", "hf_hub:", "local-dir:"))
+    check_model_name(subject.model)
+    pretrained = subject.pretrained or (subject.model.startswith(NO_LAYOUT) and not subject.checkpoint)
+    if not subject.checkpoint and not pretrained:
+        raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
+    own_classes = _own_classes(subject.model) if pretrained else None
+    num_classes = subject.num_classes
+    if whole_head:
+        info = dataclasses.replace(info, num_classes=None)
+        num_classes = num_classes or own_classes
     model_options = ModelOptions(
         model=subject.model,
-        pretrained=subject.pretrained or (fetched and not subject.checkpoint),
-        num_classes=subject.num_classes,
+        pretrained=pretrained and not subject.checkpoint,
+        num_classes=num_classes,
         in_chans=subject.in_chans,
         gp=subject.gp,
         img_size=data.img_size,
@@ -162,7 +178,18 @@ def network_by_name(options: ValidateOptions, info: SourceInfo) -> tuple[nn.Modu
         network = create_network(model_options, info)
     if subject.checkpoint:
         load_weights(network, subject.checkpoint, subject.use_ema)
-    elif not model_options.pretrained:
-        raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
-    form = image_format(model_options, info, network, data.input_img_mode)
+    elif own_classes not in (None, network.num_classes):
+        raise UserError(
+            f"the weights of {subject.model} have {own_classes} classes, the data set {network.num_classes}; "
+            "--valid-labels names the part of the classes that a data set has"
+        )
+    form = image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
     return network, dataclasses.replace(form, crop_mode=data.crop_mode) if data.crop_mode else form
+
+
+def _own_classes(model: str) -> int | None:
+    """How many classes the published weights of a model have; None where they do not say or cannot be asked."""
+    try:
+        return resolve_model_input_args(model)["pretrained_cfg"].get("num_classes")
+    except (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError):
+        return None  # creating the model will say what is wrong

@@ -1,149 +1,126 @@
-"""An evaluation from its command line to its table and JSON."""
+"""Evaluations from their command line to their tables and files."""
 
 from __future__ import annotations
 
-import csv
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
-from torch import nn
 
-from sosr_timm import results
-from sosr_timm.data.catalog import open_source
-from sosr_timm.data.loaders import EvaluationBatches, evaluation_loader
-from sosr_timm.data.order import EvaluationOrder
-from sosr_timm.data.source import ImageSource, spread
-from sosr_timm.data.transforms import evaluation_transform
-from sosr_timm.engine.evaluation_files import COLUMNS, say, show, write_folder
-from sosr_timm.engine.figures import check_finite, figures
+from sosr_timm.data.source import ImageSource
+from sosr_timm.engine.comparison import find_sides, run_comparison
+from sosr_timm.engine.evaluation import Evaluation, evaluate_subject
+from sosr_timm.engine.evaluation_data import data_name, evaluation_source
+from sosr_timm.engine.evaluation_files import say, show, write_folder
 from sosr_timm.engine.launch import Processes, start_processes
-from sosr_timm.engine.measure import measure
-from sosr_timm.engine.subject import StoredRun, find_run, format_of_run, network_by_name, networks_of_run
+from sosr_timm.engine.log import show_log
+from sosr_timm.engine.predictions import check_predictions_file, with_suffix, write_predictions
+from sosr_timm.engine.results_file import format_of, rows_of, write_results
+from sosr_timm.engine.subject import StoredRun, find_run
+from sosr_timm.engine.subjects import Subject, find_subjects, is_list
+from sosr_timm.engine.validation_list import evaluate_list
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
 
+__all__ = ["data_name", "run_validation"]
+
 
 def run_validation(loaded: Loaded[ValidateOptions]) -> int:
-    """Evaluate what the options name; the table and one JSON go to standard output, the JSON into the run folder too.
+    """Evaluate what the options name; the table and one JSON go to standard output, the files where they are asked for.
 
     Returns:
-        0.
+        0; of a list 1 where a model could not be evaluated, 130 where it was interrupted.
 
     Raises:
         UserError: anything that whoever started the evaluation can mend.
     """
     options = loaded.options
+    check_options(options)
+    if options.subject.compare:
+        sides = find_sides(options)
+        processes = start(options, [side.subject.run for side in sides if side.subject and side.subject.run])
+        return run_comparison(sides, loaded, processes)
     run = find_run(options.subject.subject, options.subject.which)
-    if run is None and options.subject.model is None:
-        named = options.subject.subject
-        if named and not Path(named).is_dir():
-            raise UserError(f"{named}: no such run folder, checkpoint or data folder")
-        raise UserError(f"{named or 'nothing to evaluate'}: name a run folder, a checkpoint, or a model with --model")
-    amp, amp_dtype = options.subject.amp, options.subject.amp_dtype
-    if run is not None:
-        # The figure of the run is the one under the run's own precision.
-        amp, amp_dtype = amp or run.options.model.amp, run.options.model.amp_dtype if not amp else amp_dtype
-    processes = start_processes(amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes)
-    source = evaluation_source(options, run)
-    if run is not None:
-        networks, form = networks_of_run(run, options.subject.use_ema), format_of_run(run, options)
-        batch_size = options.data.batch_size or run.options.optimizer.validation_batch_size
-        batch_size = batch_size or run.options.optimizer.batch_size
-        workers = options.data.workers if "workers" in loaded.command_line else run.options.data.workers
-        classes = run.about["num_classes"]
-    else:
-        network, form = network_by_name(options, source.info)
-        networks, classes = {"weights": network}, network.num_classes
-        batch_size, workers = options.data.batch_size or 256, options.data.workers
-    if source.info.num_classes is not None and source.info.num_classes != classes:
-        raise UserError(f"the network has {classes} classes, the data set {source.info.num_classes}")
-    if batch_size < 1 or workers < 0:
-        raise UserError("--batch-size is at least 1 and --workers at least 0")
-    order = EvaluationOrder(len(source), batch_size, processes.count, processes.rank)
-    batches = EvaluationBatches(source, evaluation_transform(form), form.image_mode, order)
-    record: dict[str, Any] = {"subject": subject_name(options, run), "data": data_name(options, run)}
-    record.update(weights={}, speed={})
-    for title, network in networks.items():
-        loader = evaluation_loader(batches, workers, options.data.pin_mem)
-        placed = place(network, options, processes)
-        layout = options.subject.channels_last
-        found = measure(placed, loader, order, processes, classes=classes, title=title, channels_last=layout)
-        samples = found.samples.read()
-        check_finite(samples, source, title)
-        record["weights"][title] = figures(found.table, samples, classes)
-        record["speed"][title] = found.speed
-    record.update(image_format=asdict(form), batch_size=batch_size, environment=results.environment())
+    processes = start(options, [run] if run else [])
+    source = evaluation_source(options, run) if run or options.subject.model else None
+    subjects = find_subjects(options, run, source.info.num_classes if source else None)
+    if is_list(options):
+        return evaluate_list(subjects, loaded, processes, source)
+    (subject,) = subjects
+    found = evaluate_subject(subject, loaded, processes, source, options.data.retry)
     if processes.is_main:
-        report(record, options, run)
+        report(found, subject, source)
     return 0
 
 
-def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageSource:
-    """The images: as the options say, else as the run's options say."""
-    data = options.data
-    dataset, root, split, class_map = data.dataset, data.data_dir, data.split, data.class_map
-    count = data.num_samples
-    if run is None:
-        root = root or options.subject.subject
-    elif not (dataset or root):
-        stored = run.options.data
-        dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
-        split = stored.val_split if split == "validation" else split
-        count = stored.val_num_samples if count is None else count
-    return spread(open_source(dataset, root, split, download=data.dataset_download, class_map=class_map), count)
+def start(options: ValidateOptions, runs: list[StoredRun]) -> Processes:
+    """Join the other processes, under the runs' own precision where none is given: their figures are those under that.
 
-
-def place(network: nn.Module, options: ValidateOptions, processes: Processes) -> nn.Module:
-    """The network on its device, in its layout, compiled where asked for."""
+    Raises:
+        UserError: two runs have other precisions.
+    """
     subject = options.subject
-    network = network.to(processes.device)
-    if subject.channels_last:
-        network = network.to(memory_format=torch.channels_last)
-    if subject.torchcompile:
-        network = torch.compile(network, backend=subject.torchcompile, mode=subject.torchcompile_mode)
-    return network
+    amp, amp_dtype = subject.amp, subject.amp_dtype
+    if runs and not amp and subject.model_dtype is None:
+        precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
+        if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
+            raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
+        amp, amp_dtype = next(iter(precisions), (False, amp_dtype))
+    processes = start_processes(amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes)
+    show_log(processes.is_main)
+    torch.manual_seed(options.report.seed)
+    if subject.fast_norm:
+        from timm.layers import set_fast_norm
+
+        set_fast_norm()
+    return processes
 
 
-def subject_name(options: ValidateOptions, run: StoredRun | None) -> str:
-    if run is None:
-        return str(options.subject.model)
-    return f"{run.options.model.model} {run.about.get('loss', '')} {run.checkpoint.name}"
+def check_options(options: ValidateOptions) -> None:
+    """Raise where options contradict each other, before anything is read.
+
+    Raises:
+        UserError: with what to do.
+    """
+    subject, data, report = options.subject, options.data, options.report
+    if report.num_gpu != 1:
+        raise UserError(
+            f"--num-gpu {report.num_gpu}: an evaluation takes one accelerator for each process; start it with "
+            f"'torchrun --nproc_per_node {max(report.num_gpu, 2)} validate.py ...'"
+        )
+    if subject.amp and subject.model_dtype not in (None, "float32"):
+        raise UserError(f"--model-dtype {subject.model_dtype} is for use without --amp")
+    if not 0 <= report.temperature < 1:
+        raise UserError(f"--temperature {report.temperature:g}: a share of the images, 0 to below 1 (try 0.5)")
+    if report.log_freq < 0:
+        raise UserError(f"--log-freq {report.log_freq}: at least 0")
+    if is_list(options) and (report.predictions or report.per_class or report.output or report.temperature):
+        raise UserError("--predictions, --per-class, --output and --temperature are for one model, not for a list")
+    if subject.compare and (report.predictions or report.per_class or report.temperature):
+        raise UserError("--predictions, --per-class and --temperature are for one model, not for --compare")
+    if (data.crop_border_pixels or 0) < 0:
+        raise UserError(f"--crop-border-pixels {data.crop_border_pixels}: at least 0")
+    check_predictions_file(report.predictions)
+    if report.results_file:
+        format_of(report.results_file, report.results_format)
 
 
-def data_name(options: ValidateOptions, run: StoredRun | None) -> str:
-    named = options.data.dataset or options.data.data_dir
-    if named:
-        return named
-    if run is None:
-        return str(options.subject.subject)
-    stored = run.options.data
-    return stored.dataset or str(stored.data or stored.data_dir)
-
-
-def report(record: dict[str, Any], options: ValidateOptions, run: StoredRun | None) -> None:
-    """The table and the JSON on standard output, the files in the run folder, and what --results-file asks for."""
-    show(record)
-    say(record)
+def report(found: Evaluation, subject: Subject, source: ImageSource) -> None:
+    """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
+    options = subject.options.report
+    show(found.record, options.metrics_avg)
     try:
-        if run is not None:
-            write_folder(run.folder.path, record)
-        if options.report.results_file:
-            write_results(Path(options.report.results_file), options.report.results_format, record)
+        folder = Path(options.output) if options.output else subject.run and subject.run.folder.path
+        if folder:
+            write_folder(Path(folder), found, options.per_class)
     except OSError as error:
         raise UserError(f"the results could not be written ({error})") from None
-
-
-def write_results(path: Path, form: str, record: dict[str, Any]) -> None:
-    """The results as one JSON, or as CSV with a row for each set of weights."""
-    if form == "json":
-        results.write_json(path, record)
-        return
-    with open(path, "w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["subject", "data", "weights", *COLUMNS, "count"])
-        for title, metrics in record["weights"].items():
-            values = [metrics[name] for name in (*COLUMNS, "count")]
-            writer.writerow([record["subject"], record["data"], title, *values])
+    if options.predictions:
+        for title, samples in found.samples.items():
+            path = with_suffix(Path(options.predictions), title, len(found.samples) > 1)
+            write_predictions(path, samples, source, found.record["subject"], found.record["data"])
+    if options.results_file:
+        form = format_of(options.results_file, options.results_format)
+        rows = rows_of(found.record, options.metrics_avg, subject.options.subject.checkpoint)
+        write_results(options.results_file, form, rows, found.record)
+    say(found.record)

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-BLUE, RED, GREY = "#3b6ea5", "#c8553d", "#555555"
+from sosr_timm.results import replacing
+
+BLUE, RED, GREEN, GREY = "#3b6ea5", "#c8553d", "#4c9a6a", "#555555"
 LARGEST_NAMED = 30  # classes whose names fit beside a matrix
 
 
@@ -46,20 +47,13 @@ def _bins(axes, title: str, metrics: Mapping[str, Any]) -> None:
     left, width = edges[:-1][filled], np.diff(edges)[filled]
     accuracy = np.array([lines["accuracy"][index] for index in filled])
     confidence = np.array([lines["confidence"][index] for index in filled])
-    axes.bar(left, accuracy, width, align="edge", color=BLUE, edgecolor="white", linewidth=0.8, label="accuracy")
-    axes.bar(
-        left,
-        confidence - accuracy,
-        width,
-        bottom=accuracy,
-        align="edge",
-        color=RED,
-        alpha=0.35,
-        edgecolor=RED,
-        linewidth=0.8,
-        hatch="//",
-        label="gap to confidence",
-    )
+    bars = {"align": "edge", "edgecolor": "white", "linewidth": 0.8}
+    gap = {**bars, "alpha": 0.45, "hatch": "///"}
+    lower = np.minimum(accuracy, confidence)
+    axes.bar(left, lower, width, color=BLUE, **bars)
+    axes.bar(left, np.maximum(confidence - accuracy, 0), width, lower, color=RED, label="overconfident by", **gap)
+    axes.bar(left, np.maximum(accuracy - confidence, 0), width, lower, color=GREEN, label="underconfident by", **gap)
+    axes.hlines(accuracy, left, left + width, color="black", linewidth=1.8, label="accuracy")
     axes.plot((0, 1), (0, 1), "--", color=GREY, linewidth=1, label="perfect calibration")
     axes.set(xlim=(0, 1), ylim=(0, 1), title=f"{title}\nECE {metrics['ece']:.4f}, {len(edges) - 1} bins")
     axes.legend(loc="upper left", frameon=False, fontsize=8)
@@ -111,11 +105,5 @@ def confusion_plot(path: str | os.PathLike, matrix: np.ndarray, names: Sequence[
 
 
 def _save(figure, path: str | os.PathLike) -> None:
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -15,20 +15,35 @@ class SubjectOptions:
     subject: str | None = flag(
         None, "run folder or checkpoint to evaluate; else the folder of the data set", positional=True
     )
-    model: str | None = flag(None, "timm model, or hf-hub:ID, local-dir:PATH", also=("-m",))
+    model: str | None = flag(
+        None,
+        "timm model, hf-hub:ID or local-dir:PATH; or several: names with commas, a pattern, 'all', a file of names",
+        also=("-m",),
+    )
     pretrained: bool = flag(False, "the model's published weights")
-    checkpoint: str = flag("", "weights of --model (.safetensors, or a .pth without pickled objects)")
+    checkpoint: str = flag(
+        "", "weights of --model (.safetensors, or a .pth without pickled objects), or a folder of such files"
+    )
+    compare: tuple[str, str] | None = flag(
+        None, "two runs, checkpoints, models or files of --predictions: is one better on the same images?"
+    )
     which: str = flag("best", "which checkpoint of a run folder", choices=("best", "last"))
     use_ema: bool = flag(False, "only the average of the weights")
     num_classes: int | None = flag(None, "number of classes; by the data set where not given")
     in_chans: int | None = flag(None, "image channels; by the data set, else 3, where not given")
     gp: str | None = flag(None, "global pooling (fast, avg, max, avgmax)")
     model_kwargs: dict[str, Any] = flag({}, "other arguments of the model's constructor")
+    test_pool: bool = flag(False, "pool test-time features of images larger than those of training, uncropped")
+    reparam: bool = flag(False, "fuse the parallel branches of models that have them")
     torchcompile: str | None = flag(None, "compile the model with this backend", const="inductor")
     torchcompile_mode: str | None = flag(None, "mode of torch.compile")
     channels_last: bool = flag(False, "channels-last memory layout")
     amp: bool = flag(False, "mixed precision")
     amp_dtype: str = flag("float16", "type of mixed precision", choices=("float16", "bfloat16"))
+    model_dtype: str | None = flag(
+        None, "type of the weights and images, without mixed precision", choices=("float32", "float16", "bfloat16")
+    )
+    fast_norm: bool = flag(False, "normalisation layers in the type of mixed precision")
 
 
 @dataclass
@@ -39,14 +54,27 @@ class EvaluationDataOptions:
     num_samples: int | None = flag(None, "evaluate on this many samples, spread over the split evenly")
     dataset_download: bool = flag(False, "let torchvision download the data set where it can")
     class_map: str = flag("", "text file that maps class folder to index")
+    real_labels: str = flag("", "JSON file of ImageNet's reassessed labels (ReaL)")
+    valid_labels: str = flag(
+        "", "text file of the classes that may be guessed, as in ImageNet-A: numbers, or names of --class-map"
+    )
     input_img_mode: str | None = flag(None, "PIL mode of the images (RGB, L)")
+    loader: str = flag(
+        "auto",
+        "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
+        choices=("auto", "workers", "device"),
+    )
+    no_prefetcher: bool = flag(False, "normalise images in the loader processes, not on the device")
     workers: int = flag(4, "loader processes for each process", also=("-j",))
     batch_size: int | None = flag(None, "samples per batch; the run's, else 256, where not given", also=("-b",))
+    retry: bool = flag(False, "go on with a smaller batch where memory runs out; evaluations of a list always do")
     pin_mem: bool = flag(False, "pin the loader's memory")
     img_size: int | None = flag(None, "image size in pixels")
     input_size: tuple[int, int, int] | None = flag(None, "channels height width of the input")
+    use_train_size: bool = flag(False, "the size that pretrained weights were trained at, not the one they advise")
     crop_pct: float | None = flag(None, "share of the shorter side that the crop keeps")
     crop_mode: str | None = flag(None, "how images are cropped", choices=("center", "squash", "border"))
+    crop_border_pixels: int | None = flag(None, "cut this many pixels off each edge first")
     mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel")
     std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
     interpolation: str = flag("", "resize interpolation")
@@ -55,8 +83,22 @@ class EvaluationDataOptions:
 @dataclass
 class ReportOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
-    results_file: str = flag("", "write the results into this file too")
-    results_format: str = flag("json", "format of that file", choices=("json", "csv"))
+    output: str | None = flag(None, "folder for evaluation.json and the plots; the run's where not given")
+    results_file: str = flag("", "write the results into this file too (.csv, .json, .md)")
+    results_format: str | None = flag(
+        None, "format of that file; by its name where not given", choices=("csv", "json", "md")
+    )
+    metrics_avg: str | None = flag(
+        None, "show precision, recall and F1, averaged so", choices=("micro", "macro", "weighted")
+    )
+    per_class: bool = flag(False, "write classes.csv, confusion.csv and confusion.png too")
+    temperature: float = flag(
+        0.0, "fit a temperature on this share of the images, and report the others before and after"
+    )
+    predictions: str = flag("", "write each image's label and best guesses into this file (.npz or .csv)")
+    log_freq: int = flag(10, "batches between progress lines; 0: none")
+    seed: int = flag(42, "seed of the bootstrap and of the images that a temperature is fitted on")
+    num_gpu: int = flag(1, "1: more accelerators take more processes, started with torchrun")
     num_processes: int | None = flag(None, "refuse to start unless this many processes run")
 
 

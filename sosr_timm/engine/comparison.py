@@ -1,0 +1,160 @@
+"""Two runs, checkpoints, models or files of predictions on the same images: which is better, and is it chance?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from sosr_timm import results
+from sosr_timm.data.source import ImageSource
+from sosr_timm.engine.evaluation import evaluate_subject
+from sosr_timm.engine.evaluation_data import data_name, evaluation_source
+from sosr_timm.engine.evaluation_files import print_table, say
+from sosr_timm.engine.launch import Processes
+from sosr_timm.engine.network import check_model_name
+from sosr_timm.engine.predictions import Predictions, read_predictions
+from sosr_timm.engine.results_file import format_of, write_results
+from sosr_timm.engine.subject import find_run
+from sosr_timm.engine.subjects import Subject, name_of_run
+from sosr_timm.errors import UserError
+from sosr_timm.metrics.paired import compare_correct
+from sosr_timm.options.load import Loaded
+from sosr_timm.options.validate import ValidateOptions
+
+RECORD = "comparison.json"
+
+
+@dataclass
+class Side:
+    """One of the two.
+
+    Attributes:
+        title: as it was named.
+        subject: to evaluate, or None where predictions are there.
+        predictions: of a file, or None.
+    """
+
+    title: str
+    subject: Subject | None = None
+    predictions: Predictions | None = None
+
+
+def find_sides(options: ValidateOptions) -> tuple[Side, Side]:
+    """What --compare names.
+
+    Raises:
+        UserError: one of them is nothing that can be evaluated, or something else is named beside them.
+    """
+    subject = options.subject
+    if subject.model or subject.checkpoint:
+        raise UserError("--compare names what is evaluated: leave out --model and --checkpoint")
+    first, second = (_side(name, options) for name in subject.compare)
+    return first, second
+
+
+def _side(name: str, options: ValidateOptions) -> Side:
+    if name.endswith(".npz"):
+        return Side(name, predictions=read_predictions(name))
+    run = find_run(name, options.subject.which)
+    if run is not None:
+        return Side(name, Subject(name_of_run(run), options, run))
+    if Path(name).exists():
+        raise UserError(f"--compare {name}: neither a run folder, a checkpoint, nor a .npz file of --predictions")
+    try:
+        check_model_name(name)
+    except UserError as error:
+        raise UserError(f"--compare {name}: no such folder, no such file, and {error}") from None
+    subject = replace(options.subject, model=name, pretrained=True)
+    return Side(name, Subject(name, replace(options, subject=subject)))
+
+
+def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], processes: Processes) -> int:
+    """Evaluate both on the same images and compare them; the table and one JSON go to standard output.
+
+    Returns:
+        0.
+
+    Raises:
+        UserError: the two have other images, or cannot be evaluated.
+    """
+    options = loaded.options
+    sources = [_source(side, sides, options) for side in sides]
+    _check_same(sides, sources, options)
+    found = [_predictions(side, source, loaded, processes) for side, source in zip(sides, sources, strict=True)]
+    if not processes.is_main:
+        return 0
+    a, b = (predictions.samples for predictions in found)
+    if a.target.shape != b.target.shape or (a.target != b.target).any():
+        raise UserError(f"{sides[0].title} and {sides[1].title}: the same images have other labels (--class-map?)")
+    record = {
+        "a": found[0].subject,
+        "b": found[1].subject,
+        "data": found[0].data,
+        **compare_correct(a.correct, b.correct, seed=options.report.seed),
+        "test": "exact McNemar test, two-sided",
+        "interval_method": "paired percentile bootstrap",
+        "environment": results.environment(),
+    }
+    _report(record, sides, options)
+    return 0
+
+
+def _source(side: Side, sides: tuple[Side, Side], options: ValidateOptions) -> ImageSource | None:
+    """The images of a side; a model without data of its own takes those of the run it is compared with."""
+    if side.subject is None:
+        return None
+    runs = [other.subject.run for other in (side, *sides) if other.subject and other.subject.run]
+    return evaluation_source(options, runs[0] if runs else None)
+
+
+def _check_same(sides: tuple[Side, Side], sources: list[ImageSource | None], options: ValidateOptions) -> None:
+    prints, names = [], []
+    for side, source in zip(sides, sources, strict=True):
+        known = side.predictions
+        prints.append(known.fingerprint if known else source.fingerprint())
+        data = known.data if known else data_name(options, side.subject.run)
+        names.append(f"{side.title} on {len(known.samples.target) if known else len(source)} images of {data}")
+    if prints[0] != prints[1]:
+        raise UserError(
+            f"other images: {names[0]}, {names[1]}; --dataset or --data-dir, --split and --num-samples hold for both"
+        )
+
+
+def _predictions(
+    side: Side, source: ImageSource | None, loaded: Loaded[ValidateOptions], processes: Processes
+) -> Predictions:
+    if side.predictions is not None:
+        return side.predictions
+    found = evaluate_subject(side.subject, loaded, processes, source, loaded.options.data.retry)
+    title, samples = next(iter(found.samples.items()))
+    name = found.record["subject"] + ("" if title == "weights" else f" ({title})")
+    return Predictions(samples, name, found.record["data"], source.fingerprint())
+
+
+def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateOptions) -> None:
+    table = Table(title=f"{record['count']:,} images of {record['data']}", title_justify="left")
+    for head in ("", "top-1 %", "right alone"):
+        table.add_column(head, justify="right" if head else "left")
+    for letter in "ab":
+        text = f"{letter.upper()}: {record[letter]}"
+        table.add_row(text, f"{record[f'top1_{letter}']:.2f}", f"{record[f'only_{letter}']:,}")
+    print_table(table)
+    low, high = record["interval"]
+    chance = f"p = {record['p_value']:.4g} ({record['test']})"
+    spread = f"{low:+.2f} to {high:+.2f} ({record['interval_method']}, {record['resamples']:,} resamples)"
+    print(f"B - A: {record['difference']:+.2f} points, 95 % interval {spread}; {chance}")
+    run = sides[0].subject.run if sides[0].subject else None
+    folder = options.report.output or (run.folder.path if run else None)
+    try:
+        if folder:
+            results.write_json(Path(folder) / RECORD, record)
+    except OSError as error:
+        raise UserError(f"{folder}/{RECORD} cannot be written ({error})") from None
+    file = options.report.results_file
+    if file:
+        row = {name: value for name, value in record.items() if name not in ("interval", "environment")}
+        write_results(file, format_of(file, options.report.results_format), [row | {"low": low, "high": high}], record)
+    say(record)

@@ -1,0 +1,142 @@
+"""The evaluation of one subject: its networks, its images, its figures."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import nn
+
+from sosr_timm import results
+from sosr_timm.data.order import EvaluationOrder
+from sosr_timm.data.real_labels import real_accuracy
+from sosr_timm.data.source import ImageSource
+from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.engine.evaluation_data import Classes, choose_classes, data_name, real_labels_of
+from sosr_timm.engine.evaluation_loader import make_loader
+from sosr_timm.engine.figures import check_finite, check_labels, figures
+from sosr_timm.engine.launch import Processes
+from sosr_timm.engine.measure import Measured, measure
+from sosr_timm.engine.placed import place
+from sosr_timm.engine.predictions import MOST_LOGITS
+from sosr_timm.engine.retry import with_smaller_batches
+from sosr_timm.engine.subject import format_of_run, network_by_name, networks_of_run
+from sosr_timm.engine.subjects import Subject
+from sosr_timm.engine.together import together
+from sosr_timm.errors import UserError
+from sosr_timm.metrics.samples import Samples
+from sosr_timm.metrics.temperature import calibrate
+from sosr_timm.options.load import Loaded
+from sosr_timm.options.validate import ValidateOptions
+
+
+@dataclass
+class Evaluation:
+    """What an evaluation found.
+
+    Attributes:
+        record: as evaluation.json holds it.
+        samples: the predictions by the name of the weights.
+        class_names: by number, or None.
+        classes: K of the predictions.
+    """
+
+    record: dict[str, Any]
+    classes: int
+    class_names: tuple[str, ...] | None
+    samples: dict[str, Samples] = field(default_factory=dict)
+
+
+def evaluate_subject(
+    subject: Subject, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
+) -> Evaluation:
+    """Every set of weights of a subject on the same images; what fails on one process fails on all.
+
+    Args:
+        subject: to evaluate.
+        loaded: the options of all subjects, to tell what was given.
+        processes: that share the work.
+        source: of the images.
+        retry: take smaller batches where memory runs out.
+
+    Raises:
+        UserError: anything that whoever started the evaluation can mend.
+    """
+    options, run = subject.options, subject.run
+    data = options.data
+    networks, form = together(processes, lambda: _networks(subject, source))
+    network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
+    classes = choose_classes(options, source.info, network_classes)
+    real = real_labels_of(options, source, classes)
+    workers, batch_size = data.workers, data.batch_size or 256
+    if run is not None:
+        workers = workers if "workers" in loaded.command_line else run.options.data.workers
+        stored = run.options.optimizer
+        batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
+    if batch_size < 1 or workers < 0:
+        raise UserError("--batch-size is at least 1 and --workers at least 0")
+    parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
+    record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
+    names = source.info.class_names
+    found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
+    for title, network in networks.items():
+        placed, fed = _place(network, form, options, processes, classes)
+
+        def one_pass(size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title) -> Measured:
+            order = EvaluationOrder(len(source), size, processes.count, processes.rank)
+            return measure(
+                placed,
+                make_loader(source, fed, order, processes.device, data, workers),
+                order,
+                processes,
+                classes=classes.count,
+                title=title,
+                channels_last=options.subject.channels_last,
+                keep_logits=keeps_logits(options, len(source), classes.count),
+                interval=options.report.log_freq,
+            )
+
+        measured, batch_size = with_smaller_batches(one_pass, batch_size, retry)
+        samples = measured.samples.read()
+        check_labels(samples, source, classes.allowed if not classes.renumbered else None)
+        check_finite(samples, source, title)
+        record["weights"][title] = figures(measured.table, samples, classes.count)
+        if real is not None:
+            record["weights"][title]["real_labels"] = real_accuracy(samples.guesses, real)
+        if options.report.temperature and processes.is_main:
+            record["weights"][title]["temperature"] = _calibrated(samples, options)
+        record["speed"][title] = measured.speed
+        found.samples[title] = samples
+        record["image_format"] = asdict(fed)
+    record.update(batch_size=batch_size, parameters=parameters, environment=results.environment())
+    return found
+
+
+def keeps_logits(options: ValidateOptions, images: int, classes: int) -> bool:
+    """Whether all logits are kept: a temperature needs them, a file of predictions takes them where they are few."""
+    wanted = options.report.predictions.endswith(".npz") and images * classes <= MOST_LOGITS
+    return bool(options.report.temperature) or wanted
+
+
+def _calibrated(samples: Samples, options: ValidateOptions) -> dict[str, Any]:
+    try:
+        return calibrate(samples.logits, samples.target, options.report.temperature, options.report.seed)
+    except ValueError as error:
+        raise UserError(f"--temperature: {error}") from None
+
+
+def _networks(subject: Subject, source: ImageSource) -> tuple[dict[str, nn.Module], ImageFormat]:
+    options = subject.options
+    if subject.run is not None:
+        return networks_of_run(subject.run, options.subject.use_ema), format_of_run(subject.run, options)
+    network, form = network_by_name(options, source.info, whole_head=bool(options.data.valid_labels))
+    return {"weights": network}, form
+
+
+def _place(
+    network: nn.Module, form: ImageFormat, options: ValidateOptions, processes: Processes, classes: Classes
+) -> tuple[nn.Module, ImageFormat]:
+    return together(
+        processes,
+        lambda: place(network, form, options.subject, processes.device, classes.allowed, classes.renumbered),
+    )

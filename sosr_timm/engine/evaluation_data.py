@@ -1,0 +1,90 @@
+"""The images and classes of an evaluation, as its options or else its run say."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sosr_timm.data.allowed_classes import read_allowed_classes
+from sosr_timm.data.catalog import open_source
+from sosr_timm.data.real_labels import read_real_labels
+from sosr_timm.data.source import ImageSource, SourceInfo, spread
+from sosr_timm.engine.subject import StoredRun
+from sosr_timm.errors import UserError
+from sosr_timm.options.validate import ValidateOptions
+
+
+def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageSource:
+    """The images: as the options say, else as the run's options say."""
+    data = options.data
+    dataset, root, split, class_map = data.dataset, data.data_dir, data.split, data.class_map
+    count = data.num_samples
+    if run is None:
+        root = root or options.subject.subject
+    elif not (dataset or root):
+        stored = run.options.data
+        dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
+        split = stored.val_split if split == "validation" else split
+        count = stored.val_num_samples if count is None else count
+    return spread(open_source(dataset, root, split, download=data.dataset_download, class_map=class_map), count)
+
+
+def data_name(options: ValidateOptions, run: StoredRun | None) -> str:
+    """What to call the images."""
+    named = options.data.dataset or options.data.data_dir
+    if named:
+        return named
+    if run is None:
+        return str(options.subject.subject)
+    stored = run.options.data
+    return stored.dataset or str(stored.data or stored.data_dir)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """Which classes are guessed.
+
+    Attributes:
+        count: K of the predictions.
+        allowed: classes of the network that may be guessed; None: all.
+        renumbered: labels and guesses count the allowed classes only.
+    """
+
+    count: int
+    allowed: list[int] | None
+    renumbered: bool
+
+
+def choose_classes(options: ValidateOptions, info: SourceInfo, network_classes: int) -> Classes:
+    """The classes that may be guessed.
+
+    Raises:
+        UserError: the data set has other classes than the network, or a damaged --valid-labels.
+    """
+    data, found = options.data, info.num_classes
+    if not data.valid_labels:
+        if found not in (None, network_classes):
+            raise UserError(f"the network has {network_classes} classes, the data set {found}")
+        return Classes(network_classes, None, False)
+    allowed = read_allowed_classes(data.valid_labels, network_classes, info.class_names if data.class_map else None)
+    if not data.class_map and found in (None, len(allowed)):
+        return Classes(len(allowed), allowed, True)
+    if found != network_classes:
+        raise UserError(
+            f"--valid-labels {data.valid_labels} names {len(allowed)} classes and the network has {network_classes}; "
+            f"the data set has {found}, which is neither"
+        )
+    return Classes(network_classes, allowed, False)
+
+
+def real_labels_of(options: ValidateOptions, source: ImageSource, classes: Classes) -> list[frozenset[int]] | None:
+    """The reassessed labels of the images, where they are asked for.
+
+    Raises:
+        UserError: a damaged file, or images that are not ImageNet's.
+    """
+    if not options.data.real_labels:
+        return None
+    if classes.renumbered:
+        raise UserError("--real-labels counts all of ImageNet's classes, --valid-labels only a part of them")
+    names = [source.name(index) for index in range(len(source))]
+    return read_real_labels(options.data.real_labels, names, classes.count)

@@ -1,0 +1,84 @@
+"""The batches of an evaluation: kept on the device, or made by loader processes as bytes that the device normalises."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import torch
+
+from sosr_timm.data.augment import normalise
+from sosr_timm.data.device_loader import LARGEST, DeviceEvaluationLoader, DeviceImages, arrays_of, why_not
+from sosr_timm.data.loaders import Batch, EvaluationBatches, evaluation_loader
+from sosr_timm.data.order import EvaluationOrder
+from sosr_timm.data.source import ImageSource
+from sosr_timm.data.transforms import ImageFormat, evaluation_transform
+from sosr_timm.errors import UserError
+from sosr_timm.options.validate import EvaluationDataOptions
+
+BYTE_MODES = ("L", "RGB", "RGBA", "CMYK")
+
+
+class NormalisedBatches:
+    """Batches of bytes, normalised on the device: a quarter of the data to move, and the same bits in the end.
+
+    Args:
+        loader: of batches whose images are (M, C, H, W) uint8.
+        form: mean and standard deviation.
+        device: that normalises.
+    """
+
+    def __init__(self, loader: Iterable[Batch], form: ImageFormat, device: torch.device):
+        self.loader, self.device = loader, device
+        self.mean = torch.tensor(form.mean, device=device).view(-1, 1, 1)
+        self.std = torch.tensor(form.std, device=device).view(-1, 1, 1)
+
+    def __iter__(self) -> Iterator[Batch]:
+        for batch in self.loader:
+            if batch.unreadable:
+                yield batch
+                continue
+            images = batch.images.to(self.device, non_blocking=True)
+            yield batch._replace(images=normalise(images, self.mean, self.std))
+
+
+def objection(source: ImageSource, form: ImageFormat, border: int | None) -> str | None:
+    """Why the device cannot hold the images as they are evaluated; None where it can."""
+    if border:
+        return "--crop-border-pixels is done image by image"
+    if form.crop_pct != 1.0:
+        return f"--crop-pct {form.crop_pct:g} resizes image by image"
+    return why_not(source, form)
+
+
+def make_loader(
+    source: ImageSource,
+    form: ImageFormat,
+    order: EvaluationOrder,
+    device: torch.device,
+    options: EvaluationDataOptions,
+    workers: int,
+) -> Iterable[Batch]:
+    """This process's batches.
+
+    Args:
+        source: of the images.
+        form: what the network is fed.
+        order: of the batches.
+        device: of the network.
+        options: who makes the batches, and where they are normalised.
+        workers: loader processes.
+
+    Raises:
+        UserError: --loader device for images that the device cannot hold as they are.
+    """
+    border = options.crop_border_pixels
+    why = objection(source, form, border)
+    if options.loader == "device" and why:
+        raise UserError(f"--loader device: {why}")
+    small = why is None and arrays_of(source)[0].nbytes <= LARGEST
+    if options.loader == "device" or (options.loader == "auto" and small):
+        return DeviceEvaluationLoader(DeviceImages(source, form, device), order)
+    as_bytes = not options.no_prefetcher and form.image_mode in BYTE_MODES
+    batches = EvaluationBatches(source, evaluation_transform(form, border, as_bytes), form.image_mode, order)
+    loader = evaluation_loader(batches, workers, options.pin_mem)
+    return NormalisedBatches(loader, form, device) if as_bytes else loader

@@ -1,0 +1,128 @@
+"""The results of evaluations as a table in a file: timm's columns first, the best row first."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from sosr_timm import results
+from sosr_timm.errors import UserError
+
+FORMATS = {".csv": "csv", ".json": "json", ".md": "md"}
+DIGITS = {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0, "loss": 4}
+
+
+def format_of(file: str, form: str | None) -> str:
+    """The format of a results file: as given, else by its name.
+
+    Raises:
+        UserError: neither says.
+    """
+    found = form or FORMATS.get(Path(file).suffix.lower())
+    if found is None:
+        raise UserError(f"--results-file {file}: call it .csv, .json or .md, or add --results-format")
+    return found
+
+
+def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str = "") -> list[dict[str, Any]]:
+    """A row for each set of weights of an evaluation.
+
+    Args:
+        record: of the evaluation, as in evaluation.json.
+        average: of precision, recall and F1 ("macro", "micro", "weighted"); None: without them.
+        checkpoint: that the weights came from.
+
+    Returns:
+        timm's columns (`top1` to `top5_err` are those of the reassessed labels where there are such, as in timm), then
+        ours. Nothing is rounded but the parameters, which are millions.
+    """
+    form = record["image_format"]
+    rows = []
+    for title, metrics in record["weights"].items():
+        top = metrics.get("real_labels", metrics)
+        row = {"model": record["subject"]}
+        for name in ("top1", "top5"):
+            row |= {name: top[name], f"{name}_err": 100.0 - top[name]}
+        if average:
+            scores = metrics["averages"][average]
+            names = {"precision": "precision", "recall": "recall", "f1": "f1_score"}
+            row |= {f"{average}_{names[name]}": 100.0 * value for name, value in scores.items()}
+        row |= {
+            "param_count": round(record["parameters"] / 1e6, 2),
+            "img_size": form["width"],
+            "crop_pct": form["crop_pct"],
+            "interpolation": form["interpolation"],
+            "checkpoint": checkpoint,
+            "weights": title,
+            "data": record["data"],
+            **{name: metrics[name] for name in ("loss", "ece", "ece_adaptive", "brier", "count")},
+            "batch_size": record["batch_size"],
+            "images_per_second": record["speed"][title]["images_per_second"],
+            "error": "",
+        }
+        rows.append(row)
+    return rows
+
+
+def failed_row(name: str, checkpoint: str, error: BaseException) -> dict[str, Any]:
+    """The row of a model that could not be evaluated."""
+    said = " ".join(str(error).split())[:300]
+    text = said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
+    return {"model": name, "checkpoint": checkpoint, "error": text}
+
+
+def best_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Rows by top-1, as timm sorts them; failed ones last, in their order."""
+    return sorted(rows, key=lambda row: -row.get("top1", -1.0))
+
+
+def write_results(file: str, form: str, rows: list[dict[str, Any]], record: dict[str, Any] | None = None) -> None:
+    """Write the results so that a crash leaves the old file or the new one.
+
+    Args:
+        file: path.
+        form: "csv", "json" or "md".
+        rows: of all evaluations.
+        record: of the only evaluation there is; JSON then holds it instead of the rows.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    try:
+        if form == "json":
+            results.write_json(file, record if record is not None else best_first(rows))
+        else:
+            text = (_csv if form == "csv" else _markdown)(best_first(rows))
+            with results.replacing(file) as temporary:
+                temporary.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise UserError(f"--results-file {file} cannot be written ({error.strerror or error})") from None
+
+
+def _columns(rows: list[dict[str, Any]]) -> list[str]:
+    """The columns of the fullest row."""
+    return list(max(rows, key=len))
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _columns(rows), restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()
+
+
+def _markdown(rows: list[dict[str, Any]]) -> str:
+    columns = [name for name in _columns(rows) if any(row.get(name, "") != "" for row in rows)]
+    numbers = {name for name in columns if any(isinstance(row.get(name), (int, float)) for row in rows)}
+    lines = [columns, ["---:" if name in numbers else "---" for name in columns]]
+    lines += [[_cell(name, row.get(name, "")) for name in columns] for row in rows]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, (int, float)):
+        return f"{value:,.{DIGITS.get(name, 4 if abs(value) < 2 else 2)}f}"
+    return str(value).replace("|", "\\|")
