@@ -19,8 +19,8 @@ CHUNK = 4096  # samples at a time: float64 logits of a whole set need not fit
 def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
     """The T > 0 with the least mean negative log-likelihood of softmax(logits / T) (Guo et al. 2017, arXiv 1706.04599).
 
-    The likelihood has one minimum in T; it is looked for between 0.01 and 100, where it lies at an end if the samples
-    have none (all of them right, say).
+    The likelihood has one minimum in T; it is looked for between 0.01 and 100; where the samples have none
+    (all of them are right, say) the result lies towards an end.
 
     Args:
         logits: (N, K).

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate.state import AcceleratorState, GradientState
@@ -17,8 +18,10 @@ from sosr_timm.engine.checkpoint import MANIFEST, checkpoint_folders
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.journal import read_lines
 from sosr_timm.engine.start import run_training
+from sosr_timm.engine.validation import run_validation
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.options.validate import ValidateOptions
 
 ROOT = Path(__file__).resolve().parents[2]
 # 56 of the digits, so that an epoch is a few updates.
@@ -40,6 +43,15 @@ def train_here(*arguments: object) -> int:
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     return run_training(load(TrainOptions, [str(argument) for argument in arguments]))
+
+
+def validate(capsys, *arguments: object, code: int = 0) -> Any:
+    """Evaluate in this process; returns the JSON that is the last line of standard output."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    capsys.readouterr()
+    assert run_validation(load(ValidateOptions, [str(argument) for argument in arguments])) == code
+    return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 def train_processes(*arguments: object, processes: int = 1, timeout: float = 300, **environment: str):

@@ -5,7 +5,7 @@ import json
 
 import pytest
 import timm
-from accelerate.state import AcceleratorState, GradientState
+from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from timm.models import save_for_hf
 
@@ -15,7 +15,7 @@ from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from tests.engine.harness import SMALL, only_run, train_here
+from tests.engine.harness import SMALL, only_run, train_here, validate
 
 
 @pytest.fixture(scope="module")
@@ -23,14 +23,6 @@ def run(tmp_path_factory) -> RunFolder:
     output = tmp_path_factory.mktemp("runs")
     assert train_here(*SMALL, "--loss", "sosr", "--model-ema", "--model-ema-decay", "0.5", "--output", output) == 0
     return only_run(output)
-
-
-def validate(capsys, *arguments: object) -> dict:
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    capsys.readouterr()
-    assert run_validation(load(ValidateOptions, [str(argument) for argument in arguments])) == 0
-    return json.loads(capsys.readouterr().out.splitlines()[-1])
 
 
 def test_a_run_folder_gives_the_figures_of_its_best_epoch(run, capsys):
@@ -71,9 +63,13 @@ def test_a_folder_in_timms_format_and_a_file_of_weights(run, capsys, tmp_path):
 
 def test_results_files(run, capsys, tmp_path):
     record = validate(capsys, run.path, "--results-file", tmp_path / "a.csv", "--results-format", "csv")
-    (first, second) = csv.DictReader((tmp_path / "a.csv").open())
-    assert float(first["top1"]) == record["weights"]["weights"]["top1"]
-    assert second["weights"] == "average of weights"
+    rows = {row["weights"]: row for row in csv.DictReader((tmp_path / "a.csv").open())}
+    assert list(next(iter(rows.values())))[:6] == ["model", "top1", "top1_err", "top5", "top5_err", "param_count"]
+    for title, metrics in record["weights"].items():
+        assert float(rows[title]["top1"]) == metrics["top1"] == 100 - float(rows[title]["top1_err"])
+    record = validate(capsys, run.path, "--results-file", tmp_path / "b" / "a.md", "--metrics-avg", "macro")
+    head, _, *lines = (tmp_path / "b" / "a.md").read_text().splitlines()
+    assert "macro_f1_score" in head and len(lines) == len(record["weights"])
     record = validate(capsys, run.path, "--results-file", tmp_path / "a.json")
     assert record == json.loads((tmp_path / "a.json").read_text())
 
@@ -87,6 +83,23 @@ def test_results_files(run, capsys, tmp_path):
         (["--model", "cifar_resnet20", "--dataset", "digits"], "whose weights"),
         (["--model", "cifar_resnet20", "--dataset", "digits", "--checkpoint", "none.pth"], "none.pth is no file"),
         (["--model", "cifar_resnet20"], "no data"),
+        (["--model", "resnet18*,zfnet*", "--dataset", "digits"], r"--model .*: no model is like 'zfnet\*'"),
+        (
+            ["--model", "cifar_resnet20,cifar_resnet2", "--dataset", "digits"],
+            "unknown model 'cifar_resnet2': did you mean",
+        ),
+        (["--model", "cifar_resnet*", "--dataset", "digits"], "none of the models like .* has published weights"),
+        (["--num-gpu", "2"], "torchrun --nproc_per_node 2 validate.py"),
+        (["--amp", "--model-dtype", "bfloat16"], "--model-dtype bfloat16 is for use without --amp"),
+        (["--temperature", "1"], "--temperature 1: a share"),
+        (["--log-freq", "-1"], "--log-freq -1"),
+        (["--crop-border-pixels", "-1"], "--crop-border-pixels -1"),
+        (["--predictions", "a.txt"], "call it .npz or .csv"),
+        (["--results-file", "a.txt"], "call it .csv, .json or .md"),
+        (["--compare", "README.md", "b"], "--compare README.md: neither a run folder"),
+        (["--compare", "resnet1", "b"], "--compare resnet1: no such folder, no such file, and unknown model"),
+        (["--compare", "a.npz", "b.npz"], "a.npz: no such file"),
+        (["--compare", "a", "b", "--model", "c"], "leave out --model"),
     ],
 )
 def test_bad_input(arguments, message):

@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sosr_timm.metrics import bin_membership, brier_score, calibration_error, negative_log_likelihood
+from sosr_timm.metrics import (
+    adaptive_calibration_error,
+    bin_membership,
+    brier_score,
+    calibration_error,
+    negative_log_likelihood,
+)
 from tests.metrics.references import softmax
 
 
@@ -47,3 +53,19 @@ def test_extremes_of_the_brier_score():
 def test_calibration_error_by_hand():
     # 3 samples at 0.9 of which 2 right, 1 sample at 0.3 which is right, one empty bin
     assert calibration_error([3, 0, 1], [2.7, 0.0, 0.3], [2, 0, 1]) == pytest.approx((0.7 + 0.7) / 4)
+
+
+@pytest.mark.parametrize(("count", "bins"), [(100, 15), (7, 15), (60, 4)])
+def test_adaptive_error_has_bins_of_one_size(count, bins):
+    random = np.random.default_rng(count)
+    confidence, correct = random.random(count), random.random(count) < 0.6
+    order = sorted(range(count), key=lambda index: confidence[index])
+    parts, start = min(bins, count), 0
+    expected = 0.0
+    for part in range(parts):
+        size = count // parts + (part < count % parts)
+        inside = order[start : start + size]
+        start += size
+        gap = sum(correct[i] for i in inside) / size - sum(confidence[i] for i in inside) / size
+        expected += size / count * abs(gap)
+    assert adaptive_calibration_error(confidence, correct, bins) == pytest.approx(expected, rel=1e-12)
