@@ -14,7 +14,7 @@ from sosr_timm.experiments.groups import Group, grouped
 from sosr_timm.experiments.jobs import RESULTS
 from sosr_timm.experiments.measures import TOP1, measure_of
 from sosr_timm.experiments.published import KEYS, ROOT
-from sosr_timm.experiments.record import load_records
+from sosr_timm.experiments.record import load_records, records_by_settings
 from sosr_timm.experiments.sections import section
 from sosr_timm.experiments.table_file import TABLES, read_table, table_names
 from sosr_timm.experiments.tables import Table
@@ -93,7 +93,7 @@ def place_of(table: Table) -> tuple[int, str]:
 def table_section(table: Table, results: Path, figures: dict) -> tuple[str, list[Group]]:
     """A table's section and its groups; its figures are added to `figures`."""
     try:
-        groups, left_out = grouped(table, load_records(results / table.name))
+        groups, left_out = grouped(table, load_records(results / table.name), records_by_settings(results))
     except ValueError as error:
         raise UserError(str(error)) from None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,26 +62,39 @@ class Group:
         return self.records.get(row.title, {})
 
 
-def grouped(table: Table, records: Iterable[Record]) -> tuple[list[Group], int]:
+def grouped(
+    table: Table, records: Iterable[Record], elsewhere: Mapping[tuple[str, int], Record]
+) -> tuple[list[Group], int]:
     """The runs of a table by conditions, those as the table says first, and how many runs belong to it no longer.
 
     A run belongs to a table while a row has its name and gives its settings.
+
+    Args:
+        table: of the rows.
+        records: made for this table.
+        elsewhere: see `record.records_by_settings`; a row takes what has its very settings.
     """
     found: dict[str, Group] = {"{}": Group({})}
     rows = {json.dumps(row.key): row for row in table.rows if not row.absent}
     left_out = 0
     for record in records:
         row = rows.get(json.dumps(record.row))
-        if row is None or not _current(table, row, record):
+        if row is None or _key(table, row, record.conditions) != record.key:
             left_out += 1
             continue
         group = found.setdefault(json.dumps(record.conditions, sort_keys=True), Group(record.conditions))
         group.records.setdefault(row.title, {})[record.run.seed] = record
+    own = found["{}"]
+    keys = {row.title: key for row in rows.values() if (key := _key(table, row, {}))}
+    for (key, seed), record in elsewhere.items():
+        for title in (title for title, wanted in keys.items() if wanted == key):
+            own.records.setdefault(title, {}).setdefault(seed, record)
     return list(found.values()), left_out
 
 
-def _current(table: Table, row: Row, record: Record) -> bool:
+def _key(table: Table, row: Row, conditions: Mapping[str, Any]) -> str | None:
+    """The key of a row's present settings; None where its recipe, or an option of then, is gone."""
     try:
-        return key_of(settings(table, row, record.conditions)) == record.key
+        return key_of(settings(table, row, conditions))
     except (UserError, KeyError):
-        return False  # a recipe or an option of then is gone
+        return None

@@ -13,7 +13,7 @@ from typing import Any
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.engine.folder import RunFolder, folder_name
 from sosr_timm.experiments.published import ROOT
-from sosr_timm.experiments.record import load_records
+from sosr_timm.experiments.record import load_records, records_by_settings
 from sosr_timm.experiments.settings import OPTIONS, conditions, key_of, settings
 from sosr_timm.experiments.tables import Row, Table
 
@@ -47,7 +47,7 @@ class Job:
         key: see `settings.key_of`.
         values: every option given, by name.
         places: where its files lie.
-        finished: a record of this row, seed and key was there when the job was planned.
+        finished: a record of these settings and this seed was there when the job was planned, here or in another table.
     """
 
     table: Table
@@ -137,12 +137,13 @@ def plan_jobs(
         changes: options that overrule the rows'.
         places: where their files lie.
     """
+    elsewhere = records_by_settings(places.results)
     records = [(record.row, record.run.seed, record.key) for record in load_records(places.results / table.name)]
     jobs = []
     for row in (row for row in rows if not row.absent):
         own, values = conditions(table, row, changes), settings(table, row, changes)
         key = key_of(values)
         for seed in range(seeds or row.seeds):
-            finished = (row.key, seed, key) in records
+            finished = (row.key, seed, key) in records or (not own and (key, seed) in elsewhere)
             jobs.append(Job(table, row, seed, own, key, values, places, finished))
     return sorted(jobs, key=lambda job: job.seed)

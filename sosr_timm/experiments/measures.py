@@ -21,11 +21,16 @@ class Measure:
     higher_is_better: bool
 
 
-TOP1 = Measure("top-1 %", lambda metrics: metrics["top1"], True)
-TOP5 = Measure("top-5 %", lambda metrics: metrics["top5"], True)
-ERROR1 = Measure("top-1 error %", lambda metrics: 100 - metrics["top1"], False)
-ERROR5 = Measure("top-5 error %", lambda metrics: 100 - metrics["top5"], False)
-ECE = Measure("ECE %", lambda metrics: 100 * metrics["ece"], False)
+def figure_of(metrics: Mapping[str, float], name: str) -> float:
+    """A metric, where the run kept an average of the weights that of the average, which also chose the best epoch."""
+    return metrics.get(f"{name}_ema", metrics[name])
+
+
+TOP1 = Measure("top-1 %", lambda metrics: figure_of(metrics, "top1"), True)
+TOP5 = Measure("top-5 %", lambda metrics: figure_of(metrics, "top5"), True)
+ERROR1 = Measure("top-1 error %", lambda metrics: 100 - figure_of(metrics, "top1"), False)
+ERROR5 = Measure("top-5 error %", lambda metrics: 100 - figure_of(metrics, "top5"), False)
+ECE = Measure("ECE %", lambda metrics: 100 * figure_of(metrics, "ece"), False)
 MEASURES = {
     "top1": TOP1,
     "top1_best": TOP1,

@@ -66,3 +66,13 @@ def load_record(path: Path) -> Record:
 def load_records(folder: Path) -> list[Record]:
     """All records of a table, by file name; an unreadable one is an error."""
     return [load_record(path) for path in sorted(folder.glob("*.json"))]
+
+
+def records_by_settings(results: Path) -> dict[tuple[str, int], Record]:
+    """The runs of every table that were made as it says, by key and seed: another table may ask for the same."""
+    found = {}
+    for folder in sorted(path for path in results.glob("*") if path.is_dir()):
+        for record in load_records(folder):
+            if not record.conditions:
+                found.setdefault((record.key, record.run.seed), record)
+    return found

@@ -37,7 +37,8 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     if not jobs:
         reasons = sorted({row.absent for row in rows})
         raise UserError(f"{table.name}: none of these rows is run here: {'; '.join(reasons)}")
-    missing = [job for job in jobs if job.state != DONE]
+    # Two rows may ask for the same training: one run stands for both.
+    missing = list({(job.key, job.seed): job for job in reversed(jobs) if job.state != DONE}.values())[::-1]
     command = command_of(parsed.launcher, changes)
     if parsed.dry_run:
         for job in missing:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 
 from sosr_timm.experiments.groups import Group
-from sosr_timm.experiments.measures import TOP1, Measure, measure_of
+from sosr_timm.experiments.measures import TOP1, Measure, figure_of, measure_of
 from sosr_timm.experiments.published import published_table
 from sosr_timm.experiments.tables import Row, Table
 from sosr_timm.report.markdown import markdown_table
@@ -14,8 +14,8 @@ from sosr_timm.report.readme import machine
 from sosr_timm.report.statistics import Mean
 
 NOT_RUN = "not run"
-NLL = Measure("NLL", lambda metrics: metrics["loss"], False)
-ECE = Measure("ECE", lambda metrics: metrics["ece"], False)
+NLL = Measure("NLL", lambda metrics: figure_of(metrics, "loss"), False)
+ECE = Measure("ECE", lambda metrics: figure_of(metrics, "ece"), False)
 
 
 def section(table: Table, groups: list[Group], left_out: int, picture: Callable[[Group], str | None]) -> str:

@@ -12,6 +12,7 @@ from sosr_timm.data.catalog import open_source
 from sosr_timm.errors import UserError
 from sosr_timm.experiments.published import ROOT
 from sosr_timm.experiments.tables import Row, Table
+from sosr_timm.losses.spec import parse_loss
 from sosr_timm.options.fields import TRAINING, options_of
 from sosr_timm.options.load import plain, read_config
 from sosr_timm.options.train import TrainOptions
@@ -23,7 +24,7 @@ OPTIONS = options_of(TrainOptions)
 OF_THE_BATCH = ("batch_size", "grad_accum_steps")
 # What a recipe says of its own data set: taken back, or in the way, where another one takes its place.
 OF_THE_DATA = ("class_map", "train_split", "val_split")
-IN_THE_WAY = ("input_size", "in_chans", "input_img_mode")
+IN_THE_WAY = ("input_size", "in_chans", "input_img_mode", "train_resize")
 
 
 def recipe_path(table: Table, row: Row) -> Path:
@@ -71,7 +72,7 @@ def conditions(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, 
 def key_of(values: Mapping[str, Any]) -> str:
     """16 hexadecimal digits, the same for the same training whatever the seed, the machine and the folders.
 
-    An option at its default counts as not given, so that a new option changes no key.
+    An option at its default counts as not given, so that a new option changes no key; a loss counts in its full form.
     """
     kept = {
         name: plain(value)
@@ -79,7 +80,7 @@ def key_of(values: Mapping[str, Any]) -> str:
         if (OPTIONS[name].scope == TRAINING or name in OF_THE_BATCH) and name != "seed"
         if plain(value) != plain(OPTIONS[name].default)
     }
-    return results.digest(kept)
+    return results.digest({**kept, "loss": str(parse_loss(values["loss"]))})
 
 
 def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:

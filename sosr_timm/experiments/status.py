@@ -13,7 +13,7 @@ from rich.table import Table as Grid
 from sosr_timm.experiments.command_line import changes_of, places_of
 from sosr_timm.experiments.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
 from sosr_timm.experiments.measures import measure_of
-from sosr_timm.experiments.record import Record, load_records
+from sosr_timm.experiments.record import Record, load_records, records_by_settings
 from sosr_timm.experiments.table_file import read_table, table_names
 from sosr_timm.experiments.tables import Row, Table, choose_rows
 
@@ -35,7 +35,9 @@ def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         table = read_table(name)
         rows = choose_rows(table, parsed.only)
         jobs = plan_jobs(table, rows, parsed.seeds, changes_of(parsed, dict(extra)), places_of(parsed))
-        console.print(grid_of(table, rows, jobs, load_records(places_of(parsed).results / name)))
+        results = places_of(parsed).results
+        records = [*load_records(results / name), *records_by_settings(results).values()]
+        console.print(grid_of(table, rows, jobs, records))
     return 0
 
 
@@ -57,7 +59,7 @@ def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record
         cells = [str(counts[state]) if counts[state] else "" for state in STATES]
         measure = measure_of(name)
         keys = {job.key for job in own}
-        found = [measure.of(r.run.best) for r in records if r.row == row.key and r.key in keys] if measure else []
+        found = [measure.of(record.run.best) for record in records if record.key in keys] if measure else []
         best = f"{(max if measure.higher_is_better else min)(found):.2f}" if measure and found else "-"
         grid.add_row(row.title, *cells, published, best)
     return grid

@@ -32,6 +32,7 @@ def rows_figure(
         measure: title of the figure.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     shown = {name: curve for name, curve in curves.items() if len(curve) > 1}
     with_curves = 0 < len(shown) <= MOST_CURVES
@@ -58,6 +59,7 @@ def rows_figure(
         for name, curve in shown.items():
             panels[1].plot(np.arange(1, len(curve) + 1), curve, marker="o", markersize=3, linewidth=1.2, label=name)
         panels[1].set(xlabel="evaluated epoch", ylabel="top-1 %, mean over seeds")
+        panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
         panels[1].legend(fontsize=7, frameon=False)
         panels[1].grid(color="#dddddd", linewidth=0.6)
     for axes in panels:

@@ -9,6 +9,7 @@ from PIL import Image
 from sosr_timm.errors import UserError
 from sosr_timm.experiments import document as module
 from sosr_timm.experiments.document import DOCUMENT, document, table_section
+from sosr_timm.experiments.jobs import Places, plan_jobs
 from sosr_timm.experiments.record import Record, load_record, save_record
 from sosr_timm.experiments.settings import key_of, settings
 from sosr_timm.experiments.table_file import read_table
@@ -161,3 +162,19 @@ def test_the_command_writes_the_document_and_takes_old_figures_away(tmp_path, mo
     assert not list((tmp_path / "results").iterdir())
     assert module.report(argparse.Namespace(table="reduced", results=tmp_path / "none")) == 0
     assert "## reduced" in capsys.readouterr().out
+
+
+def test_a_run_stands_for_every_row_that_asks_for_it(tmp_path, table):
+    ablation = read_table("sosr_ablation")
+    point = next(row for row in ablation.rows if (row.key.get("threshold"), row.key.get("beta")) == (0.99, 0.5))
+    baseline = row_of(table, model="resnet56", method="baseline")
+    store(tmp_path, table, baseline, 0, 73.0, 72.0)
+    store(tmp_path, table, baseline, 1, 88.0, 87.0, REDUCED)
+    text, groups = table_section(ablation, tmp_path, {})
+    assert "| resnet56, baseline | 73.00 | 72.00 |" in text
+    assert "88.00" not in text
+    jobs = plan_jobs(ablation, ablation.rows, None, {}, Places(tmp_path, tmp_path))
+    assert [(job.row.title, job.seed) for job in jobs if job.state == "done"] == [("resnet56, baseline", 0)]
+    assert not groups[0].of(point)
+    store(tmp_path, table, row_of(table, model="resnet56", method="sosr"), 3, 74.0, 73.0)
+    assert set(table_section(ablation, tmp_path, {})[1][0].of(point)) == {3}, "a loss is the same however it is written"

@@ -36,6 +36,7 @@ def test_the_key_sees_what_changes_training_alone(table):
     key = key_of(settings(table, row, {}))
     assert key == key_of(settings(table, row, {"workers": 7, "seed": 5, "output": "elsewhere"}))
     assert key == key_of(settings(table, row, {"mixup": 0.0})), "an option at its default is one that is not given"
+    assert key == key_of(settings(table, dataclasses.replace(row, loss="ce+sosr(beta=0.5)"), {}))
     assert key != key_of(settings(table, row, {"epochs": 3}))
     assert key != key_of(settings(table, row, {"batch_size": 8}))
     assert key != key_of(settings(table, table.rows[0], {}))
