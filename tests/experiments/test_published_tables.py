@@ -2,19 +2,22 @@
 
 import pytest
 
+from sosr_timm.experiments.jobs import Places, plan_jobs
 from sosr_timm.experiments.measures import measure_of
 from sosr_timm.experiments.published import published_tables
-from sosr_timm.experiments.settings import RECIPES, arguments, key_of, settings
+from sosr_timm.experiments.settings import arguments, key_of, settings
+from sosr_timm.experiments.starting import starting_job
 from sosr_timm.experiments.table_file import read_table, table_names
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 
 TABLES = [read_table(name) for name in table_names()]
+OF_PAPERS = [table for table in TABLES if table.published]
 
 
 def runnable(table):
-    return [row for row in table.rows if not row.absent and (RECIPES / f"{row.recipe}.yaml").is_file()]
+    return [row for row in table.rows if not row.absent]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
@@ -28,13 +31,39 @@ def test_a_row_has_a_recipe_and_arguments_that_train_py_takes(table, monkeypatch
         assert measure_of(table.metrics[0]) is not None, "a row that is run has a figure to be compared"
 
 
-@pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_rows_that_are_run_differ_in_what_they_train(table):
-    losses: dict[str, set[str]] = {}
-    for row in runnable(table):
-        losses.setdefault(key_of(settings(table, row, {})), set()).add(row.loss)
-    # One run may stand for a method that two published tables, or two splits of one, name differently.
-    assert all(len(found) == 1 for found in losses.values())
+def test_only_rows_that_mean_the_same_run_share_one():
+    shared = []
+    for table in TABLES:
+        by_key: dict[str, list[str]] = {}
+        for row in runnable(table):
+            by_key.setdefault(key_of(settings(table, row, {})), []).append(row.title)
+        shared += [tuple(titles) for titles in by_key.values() if len(titles) > 1]
+    of_long_tail = [
+        tuple(f"split {split}, imbalance {imbalance}, resnet32, {method}" for split in ("val", "test"))
+        for imbalance in (50, 100)
+        for method in ("label_smoothing", "maxsup")
+    ]
+    assert sorted(shared) == sorted([*of_long_tail, ("resnet50, maxsup", "resnet50, maxsup_0.1_to_0.2")])
+
+
+def test_every_published_figure_stands_in_a_table():
+    shown = {
+        (name, id(found))
+        for table in OF_PAPERS
+        for row in table.rows
+        for name in table.published
+        for found in published_tables()[name].matching(row.key)
+    }
+    everything = {(table.name, id(row)) for table in published_tables().values() for row in table.rows}
+    assert shown == everything
+    assert len(everything) == 411
+
+
+def test_a_row_that_starts_from_another_rows_weights_finds_that_row(tmp_path):
+    table = read_table("sosr_t4")
+    jobs = [job for job in plan_jobs(table, table.rows, None, {}, Places(tmp_path, tmp_path)) if job.row.start]
+    assert [starting_job(job).row.key for job in jobs] == [{"model": "resnet50", "method": "sosr"}] * 8
+    assert [starting_job(job).seed for job in jobs] == [0, 0, 1, 1, 0, 0, 1, 1]
 
 
 def test_the_published_differences_come_out_as_the_paper_says_them():

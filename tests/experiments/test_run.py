@@ -46,9 +46,9 @@ def signal_at_first_checkpoint(job):
 
 
 def test_a_stopped_table_goes_on_and_a_finished_one_is_left_alone(places, capsys):
-    words = ("tiny", "--only", "sosr", "--seeds", "1", "--epochs", "12", *where(places))
+    words = ("tiny", "--only", "sosr", "--seeds", "1", "--epochs", "8", "--jobs", "2", *where(places))
     table = read_table("tiny", table_file.TABLES)
-    (job,) = plan_jobs(table, [table.rows[1]], 1, {"epochs": 12}, places)
+    (job,) = plan_jobs(table, [table.rows[1]], 1, {"epochs": 8}, places)
     thread = signal_at_first_checkpoint(job)
     assert run_here(*words) == 128 + signal.SIGTERM
     thread.join()
@@ -60,9 +60,9 @@ def test_a_stopped_table_goes_on_and_a_finished_one_is_left_alone(places, capsys
     assert "goes on from epoch" in job.log.read_text()
     (record,) = load_records(places.results / "tiny")
     assert f"done {job.name}: best top-1 {record.run.best['top1']:.2f} %" in said
-    assert (record.row, record.conditions, record.run.seed) == (table.rows[1].key, {"epochs": 12}, 0)
-    assert record.key == key_of(settings(table, table.rows[1], {"epochs": 12}))
-    assert len(record.curve) == 12
+    assert (record.row, record.conditions, record.run.seed) == (table.rows[1].key, {"epochs": 8}, 0)
+    assert record.key == key_of(settings(table, table.rows[1], {"epochs": 8}))
+    assert len(record.curve) == 8
     assert record.curve[-1] == record.run.last["top1"]
 
     assert run_here(*words) == 0
