@@ -18,8 +18,10 @@ TRAIN_FOLDERS = ("train", "training")
 EVALUATION_FOLDERS = ("validation", "val", "valid", "eval", "evaluation", "test")
 
 
-def open_folder(root: str | None, split: str, class_map: str = "") -> ImageSource:
+def open_folder(root: str | None, split: str, class_map: str = "", endings: str | None = None) -> ImageSource:
     """The images of one split below `root`: root/train/CLASS/*.jpg and root/val/CLASS/*.jpg (or `validation`).
+
+    `endings` says which files count (".png;.jpg"); without it, those that timm takes for images.
 
     A tar file with the class folders in it (root/train.tar, or `root` itself) does as well as a folder.
 
@@ -32,8 +34,12 @@ def open_folder(root: str | None, split: str, class_map: str = "") -> ImageSourc
         place = find_split(Path(root), split)
         classes = read_class_map(class_map, place) if class_map else None
         if place.is_dir():
-            _check_layout(place, classes)
-        reader = create_dataset("", root=str(place), search_split=False, class_map=classes, input_img_mode=None).reader
+            _check_layout(place, classes, known_endings(endings))
+        if endings and not place.is_dir():
+            raise UserError(f"--input-key: of the tar file {place} every image counts")
+        reader = create_dataset(
+            "", root=str(place), search_split=False, class_map=classes, input_img_mode=None, input_key=endings
+        ).reader
     except (OSError, RuntimeError, ValueError, AssertionError, tarfile.TarError) as error:
         raise UserError(f"data folder {root}: {' '.join(str(error).split())}") from None
     # timm's two readers call it by two names.
@@ -68,7 +74,20 @@ def find_split(base: Path, split: str) -> Path:
     return base
 
 
-def _check_layout(folder: Path, classes: dict[str, int] | None) -> None:
+def known_endings(given: str | None) -> tuple[str, ...]:
+    """File endings that count as images: `given`, separated by semicolons, else timm's.
+
+    Raises:
+        UserError: one that does not begin with a dot, which no file would have.
+    """
+    endings = tuple(given.split(";")) if given else tuple(get_img_extensions())
+    for ending in endings:
+        if not ending.startswith(".") or ending != ending.lower():
+            raise UserError(f"--input-key {given}: for folders, file endings such as '.png;.jpg', not '{ending}'")
+    return endings
+
+
+def _check_layout(folder: Path, classes: dict[str, int] | None, endings: tuple[str, ...]) -> None:
     """Raise where timm's reader would fail late or silently leave out a class, which numbers the others anew."""
     below = sorted(path for path in folder.iterdir() if path.is_dir())
     if not below:
@@ -86,15 +105,14 @@ def _check_layout(folder: Path, classes: dict[str, int] | None) -> None:
             raise UserError(
                 f"class folder {path} is empty; remove it or fill it, else the classes would be numbered wrongly"
             )
-        if not _has_image(path):
+        if not _has_image(path, endings):
             raise UserError(
-                f"class folder {path} holds no image ({', '.join(get_img_extensions())}); remove it or fill it, "
+                f"class folder {path} holds no image ({', '.join(endings)}); remove it or fill it, "
                 "else the classes would be numbered wrongly"
             )
 
 
-def _has_image(folder: Path) -> bool:
-    known = get_img_extensions(as_set=True)
+def _has_image(folder: Path, known: tuple[str, ...]) -> bool:
     walk = os.walk(folder, followlinks=True)
     return any(os.path.splitext(file)[1].lower() in known for _, _, files in walk for file in files)
 

@@ -138,7 +138,10 @@ class TrainingBatches(Dataset):
 
 
 class EvaluationBatches(Dataset):
-    """Batch by number, without randomness; the first unreadable image is reported and leaves the batch empty."""
+    """Batch by number, without randomness; the first unreadable image is reported and leaves the batch empty.
+
+    Where the transform gives several views of an image, they stand one after the other.
+    """
 
     def __init__(self, source: ImageSource, transform: Transform, image_mode: str, order: EvaluationOrder):
         self.source, self.transform, self.image_mode, self.order = source, transform, image_mode, order
@@ -153,7 +156,10 @@ class EvaluationBatches(Dataset):
                 return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))
             images.append(self.transform(image))
             labels.append(label)
-        return Batch(batch, torch.stack(images), stack_labels(labels), ())
+        stacked = torch.stack(images)
+        if stacked.ndim == 5:
+            stacked = stacked.flatten(0, 1)
+        return Batch(batch, stacked, stack_labels(labels), ())
 
 
 def _start_worker(worker: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import torch
 from torch.utils.data import DataLoader
 
@@ -19,11 +17,15 @@ from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluatio
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource
-from sosr_timm.data.transforms import ImageFormat, Transform, evaluation_transform, training_transform
+from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.engine.augmentation import (
+    formats,
+    make_evaluation_transform,
+    make_training_transform,
+    without_erasing,
+)
 from sosr_timm.errors import UserError
-from sosr_timm.options.train import AugmentationOptions, SizeOptions, TrainOptions
-
-BLUR_RADIUS = 11  # timm's kernel has 23 pixels
+from sosr_timm.options.train import AugmentationOptions, TrainOptions
 
 
 def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptions) -> str | None:
@@ -43,6 +45,8 @@ def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptio
 
 def objection_to_order(options: TrainOptions) -> str | None:
     """Why the device cannot follow the order of the batches; None where it can."""
+    if options.run.tta > 1:
+        return "--tta is made image by image"
     if options.sizes.train_img_sizes is not None:
         return "--train-img-sizes is made image by image"
     copies = {
@@ -60,7 +64,9 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
     Raises:
         UserError: it is asked for and cannot be.
     """
-    if options.data.loader == "workers":
+    if options.data.loader == "device" and options.data.no_prefetcher:
+        raise UserError("--loader device contradicts --no-prefetcher")
+    if options.data.loader == "workers" or options.data.no_prefetcher:
         return False
     why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
     if options.data.loader == "device":
@@ -110,6 +116,7 @@ def make_batches(
     Raises:
         UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
     """
+    of_image = make_evaluation_transform(form, options.run.tta)
     transforms = tuple(make_training_transform(options.augmentation, size) for size in formats(form, options.sizes))
     if on_device(options, training, evaluation, form):
         batches = training_on_device(options, training, form, mixing, device, order.rank)
@@ -118,22 +125,8 @@ def make_batches(
     seed, data = options.run.seed, options.data
     spared = without_erasing(options.augmentation, formats(form, options.sizes))
     batches = TrainingBatches(training, transforms, form.image_mode, seed, order.rank, mixing, spared)
-    of_evaluation = EvaluationBatches(evaluation, evaluation_transform(form), form.image_mode, order)
+    of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
     return batches, evaluation_loader(of_evaluation, data.workers, data.pin_mem)
-
-
-def formats(form: ImageFormat, options: SizeOptions) -> list[ImageFormat]:
-    """What the network is fed in training: one format for each image size."""
-    if options.train_img_sizes is None:
-        return [form]
-    return [replace(form, height=side, width=side) for side in options.train_img_sizes]
-
-
-def without_erasing(options: AugmentationOptions, forms: list[ImageFormat]) -> tuple[Transform, ...]:
-    """What the first half of a batch goes through with --resplit and no views: everything but random erasing."""
-    if not options.resplit or options.aug_splits or not options.reprob:
-        return ()
-    return tuple(make_training_transform(replace(options, reprob=0.0), form) for form in forms)
 
 
 def make_mixing(
@@ -160,39 +153,3 @@ def make_mixing(
         num_classes=num_classes,
         multi_label=multi_label,
     )
-
-
-def make_training_transform(options: AugmentationOptions, image_format: ImageFormat) -> Transform:
-    """The augmentation of a run.
-
-    Raises:
-        UserError: something that timm does not know.
-    """
-    if options.gaussian_blur_prob and min(image_format.height, image_format.width) <= BLUR_RADIUS:
-        raise UserError(f"--gaussian-blur-prob: timm's blur needs images of more than {BLUR_RADIUS} pixels a side")
-    try:
-        return training_transform(
-            image_format,
-            options.crop_padding,
-            options.cutout,
-            resize=options.train_resize,
-            splits=options.aug_splits,
-            resplit=options.resplit,
-            no_aug=options.no_aug,
-            train_crop_mode=options.train_crop_mode,
-            scale=options.scale,
-            ratio=options.ratio,
-            hflip=options.hflip,
-            vflip=options.vflip,
-            color_jitter=options.color_jitter,
-            color_jitter_prob=options.color_jitter_prob,
-            grayscale_prob=options.grayscale_prob or 0.0,
-            gaussian_blur_prob=options.gaussian_blur_prob or 0.0,
-            auto_augment=options.aa or None,
-            interpolation=options.train_interpolation,
-            re_prob=options.reprob,
-            re_mode=options.remode,
-            re_count=options.recount,
-        )
-    except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(f"augmentation: {' '.join(str(error).split()) or type(error).__name__}") from None

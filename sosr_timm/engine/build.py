@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.seeding import seed_everything
+from sosr_timm.engine.album import Album
+from sosr_timm.engine.augmentation import formats
 from sosr_timm.engine.batches import make_batches, make_mixing
 from sosr_timm.engine.datasets import open_sources
 from sosr_timm.engine.folder import RunFolder
@@ -19,7 +21,7 @@ from sosr_timm.engine.order import make_order
 from sosr_timm.engine.run import METRICS, Progress, Run
 from sosr_timm.engine.signals import Requests
 from sosr_timm.engine.task import check_labels, make_task
-from sosr_timm.engine.views import check_views
+from sosr_timm.engine.views import check_views, try_sizes
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
@@ -40,6 +42,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
     num_classes = model.num_classes
 
+    try_sizes(model, formats(form, options.sizes))
     augmentation = options.augmentation
     mixed = augmentation.mixup > 0 or augmentation.cutmix > 0 or augmentation.cutmix_minmax is not None
     loss = make_loss(options.loss, options.task, num_classes, mixed, augmentation.aug_splits)
@@ -89,6 +92,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         progress=Progress(),
         console=Console(processes.is_main),
         stopwatch=Stopwatch(),
+        album=Album(folder.path / "images" if options.run.save_images and processes.is_main else None, form),
         guard=Guard(names, options.run.on_nonfinite, options.data.max_bad_images, len(training_source), processes),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sosr_timm.data.catalog import open_source
+from sosr_timm.data.reading import Reading
 from sosr_timm.data.source import ImageSource, spread
 from sosr_timm.data.variants import make_worse
 from sosr_timm.engine.launch import Processes
@@ -21,7 +22,7 @@ def open_sources(
     root = data.data or data.data_dir
     if data.data and data.data_dir and data.data != data.data_dir:
         raise UserError(f"two data folders: {data.data} and --data-dir {data.data_dir}")
-    common = {"download": data.dataset_download, "class_map": data.class_map}
+    common = {"download": data.dataset_download, "class_map": data.class_map, "reading": reading(data, model)}
     if data.dataset_download and processes.count > 1:
         # One process downloads, the others find it done.
         if processes.is_main:
@@ -45,6 +46,13 @@ def open_sources(
             f"{len(training)} training and {len(evaluation)} evaluation images"
         )
     return training, evaluation
+
+
+def reading(data: DataOptions, model: ModelOptions) -> Reading:
+    """Which fields of the data set hold image and target."""
+    return Reading(
+        data.input_key, data.target_key, data.target_format or None, data.dataset_trust_remote_code, model.num_classes
+    )
 
 
 def _check_classes(training: ImageSource, evaluation: ImageSource) -> None:

@@ -82,11 +82,17 @@ def evaluate_part(
             raise UserError(f"{bad.name} cannot be read ({bad.reason}); mend or replace it", on_one_rank=True)
         images = to_device(batch.images, processes.device, channels_last)
         with processes.accelerator.autocast():
-            logits = model(images)
+            logits = mean_over_views(model(images), len(batch.target))
         target = batch.target.to(processes.device, non_blocking=True)
         table.update(batch.position, logits, target)
         each_batch(batch.position, logits, target)
     return table
+
+
+def mean_over_views(logits: torch.Tensor, images: int) -> torch.Tensor:
+    """(M, K) logits of images from (M * V, K) of their views, which stand one after the other."""
+    views = len(logits) // images
+    return logits if views == 1 else logits.unflatten(0, (images, views)).mean(dim=1)
 
 
 def to_device(images: torch.Tensor, device: torch.device, channels_last: bool) -> torch.Tensor:

@@ -64,6 +64,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
             batch = run.guard.readable(next(batches))
             images = to_device(batch.images, run.processes.device, run.options.model.channels_last)
             target = batch.target.to(run.processes.device, non_blocking=True)
+        run.album.look(images)
         # Dropout and its kin depend on the position alone: on nothing that a stopped run would have to remember.
         seed_everything(run.options.run.seed, STEP, run.progress.epoch, batch.position, run.processes.rank)
         with run.task.no_sync() if position < count - 1 else nullcontext():
@@ -105,6 +106,9 @@ def log_interval(run: Run) -> None:
         "data_wait": waited / max(seconds, 1e-9),
         "seconds": run.progress.seconds,
     }
+    problem = run.album.save(run.step)
+    if problem:
+        run.console.say(problem)
     progress = run.progress
     run.console.interval(progress.epoch, progress.update, run.updates_per_epoch, means, timing, run.lr)
     if run.processes.is_main:

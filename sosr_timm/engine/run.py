@@ -16,6 +16,7 @@ from sosr_timm.data.device_loader import DeviceEvaluationLoader, DeviceTrainingB
 from sosr_timm.data.loaders import Batch, TrainingBatches
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.engine.album import Album
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.guard import Guard
 from sosr_timm.engine.journal import Journal
@@ -79,6 +80,7 @@ class Run:
     console: Console
     stopwatch: Stopwatch
     guard: Guard
+    album: Album
 
     @property
     def updates_per_epoch(self) -> int:

@@ -18,7 +18,7 @@ from sosr_timm.engine.restore import restore
 from sosr_timm.engine.resume import Plan, plan_run
 from sosr_timm.engine.training_labels import check_training_labels, store_training_labels
 from sosr_timm.options.load import Loaded, flatten
-from sosr_timm.options.train import TrainOptions
+from sosr_timm.options.train import DataOptions, TrainOptions
 
 
 def run_training(loaded: Loaded[TrainOptions]) -> int:
@@ -43,7 +43,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
     plan, options = plan_run(loaded, processes)
-    for note in plan.notes:
+    for note in (*plan.notes, *without_effect(loaded.options.data)):
         logger.info("%s", note)
     folder = RunFolder(Path(plan.folder))
     with folder.lock() if processes.is_main else nullcontext():
@@ -76,6 +76,18 @@ def train_in(
         signal_number = train(run)
     processes.accelerator.end_training()
     return finish(run, signal_number)
+
+
+def without_effect(options: DataOptions) -> list[str]:
+    """What to say of options of timm that change nothing here."""
+    notes = []
+    if options.worker_seeding != "all":
+        notes.append(
+            "--worker-seeding part changes nothing: every image is seeded by itself, not by its loader process"
+        )
+    if options.use_multi_epochs_loader:
+        notes.append("--use-multi-epochs-loader changes nothing: loader processes always work on over epochs")
+    return notes
 
 
 def discard_unborn(folder: RunFolder) -> None:

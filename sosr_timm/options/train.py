@@ -99,6 +99,8 @@ class RunOptions:
     )
     val_interval: int = flag(1, "epochs between evaluations")
     log_interval: int = flag(50, "updates between lines of the log")
+    tta: int = flag(0, "evaluate this many views of each image and average their logits, up to 10; 0: one")
+    save_images: bool = flag(False, "store the last batch of each log interval as a picture", scope=FREE)
     log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)
     checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)

@@ -30,6 +30,23 @@ class DataOptions:
     input_img_mode: str | None = flag(
         None, "PIL mode of the images (RGB, L); by the number of channels where not given"
     )
+    input_key: str | None = flag(
+        None, "field of the image in hfds/NAME; for folders the file endings that count ('.png;.jpg')"
+    )
+    target_key: str | None = flag(None, "field of the target in hfds/NAME, or several with commas: a label for each")
+    target_format: str = flag(
+        "",
+        "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class",
+        choices=("", "indices", "multihot"),
+    )
+    dataset_trust_remote_code: bool = flag(False, "run the loading script that comes with hfds/NAME (datasets < 4)")
+    worker_seeding: str = flag(
+        "all",
+        "timm's seeding of loader processes; here every image is seeded by itself, so both mean the same",
+        choices=("all", "part"),
+    )
+    no_prefetcher: bool = flag(False, "make batches in the loader processes, the same as --loader workers")
+    use_multi_epochs_loader: bool = flag(False, "keep loader processes over epochs, as is always done here")
     loader: str = flag(
         "auto",
         "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",

@@ -13,7 +13,7 @@ from sosr_timm.data.loaders import TrainingBatches
 from sosr_timm.data.order import BatchKey
 from sosr_timm.data.seeding import SAMPLE, seed_cpu
 from sosr_timm.data.transforms import ImageFormat, training_transform
-from sosr_timm.engine.batches import formats, make_training_transform, without_erasing
+from sosr_timm.engine.augmentation import formats, make_training_transform, without_erasing
 from sosr_timm.options.train import AugmentationOptions, SizeOptions
 from tests.data.images import array_source
 

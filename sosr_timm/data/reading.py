@@ -1,0 +1,70 @@
+"""What a data set's reader must be told: which fields hold image and target, in which form."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sosr_timm.errors import UserError
+
+# Package of each kind of timm's readers that needs one.
+PACKAGES = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
+
+
+@dataclass(frozen=True)
+class Reading:
+    """Names of fields, under timm's names.
+
+    Attributes:
+        input_key: field of the image ("image"); for folders the file endings that count, separated by semicolons.
+        target_key: field of the target ("label"), or several with commas: one label for each that is above 0.
+        target_format: "indices": a class index or a list of them; "multihot": a vector with an entry for each class.
+        trust_remote_code: run the loading script that comes with a data set of the Hub.
+        num_classes: length of the vectors, where the data set does not say.
+    """
+
+    input_key: str | None = None
+    target_key: str | None = None
+    target_format: str | None = None
+    trust_remote_code: bool = False
+    num_classes: int | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Of `timm.data.create_dataset`; what is not given keeps the reader's default."""
+        names = ("input_key", "target_key", "target_format")
+        given = {name: getattr(self, name) for name in names if getattr(self, name)}
+        return given | ({"trust_remote_code": True} if self.trust_remote_code else {})
+
+    def refuse(self, dataset: str, *taken: str) -> None:
+        """Raise where something is given that the data set has no use for.
+
+        Args:
+            dataset: its name, for the message.
+            taken: what it has a use for.
+
+        Raises:
+            UserError: with the flag.
+        """
+        flags = {"trust_remote_code": "--dataset-trust-remote-code"}
+        for name in self.arguments():
+            if name not in taken:
+                flag = flags.get(name, f"--{name.replace('_', '-')}")
+                raise UserError(f"{flag}: {dataset or 'a folder of class folders'} has no such choice, hfds/NAME has")
+
+
+def create_dataset(dataset: str, root: str, split: str, download: bool, **arguments: Any) -> Any:
+    """timm's data set by name, images left as they are stored.
+
+    Raises:
+        UserError: a package that is missing, or whatever timm and the reader's package refuse.
+    """
+    from timm.data import create_dataset as create
+
+    try:
+        return create(dataset, root=root, split=split, download=download, input_img_mode=None, **arguments)
+    except ModuleNotFoundError as error:
+        package = PACKAGES.get(dataset.partition("/")[0].lower(), error.name)
+        raise UserError(f"data set '{dataset}' needs the package {package}: pip install {package}") from None
+    except (AssertionError, ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
+        hint = "; --dataset-download lets torchvision fetch it" if type(error) is RuntimeError and not download else ""
+        raise UserError(f"data set '{dataset}' in {root}: {' '.join(str(error).split())}{hint}") from None
