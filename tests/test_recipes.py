@@ -12,6 +12,7 @@ import torch
 import yaml
 
 import sosr_timm  # noqa: F401  (registers the models)
+from sosr_timm.data.catalog import DATASETS
 from sosr_timm.engine.optimization import create_optimizer, create_schedule
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import build, load, read_config
@@ -187,15 +188,20 @@ def test_a_published_recipe_leaves_the_loss_to_the_command_line(name):
     assert create_loss("sosr").full_form == "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"
 
 
+@functools.cache
+def network(name: str) -> torch.nn.Module:
+    options = options_of_recipe(path_of(name)).model
+    classes = CLASSES[name.partition("/")[0]]
+    return timm.create_model(options.model, num_classes=classes, device="meta", **options.model_kwargs)
+
+
 @published
 def test_the_network_has_the_classes_of_the_data_set(name):
     options = options_of_recipe(path_of(name))
     dataset = name.partition("/")[0]
     assert options.data.dataset == ("" if dataset == "imagenet" else dataset)
-    model = timm.create_model(
-        options.model.model, num_classes=CLASSES[dataset], device="meta", **options.model.model_kwargs
-    )
-    assert model.get_classifier().weight.shape[0] == CLASSES[dataset]
+    assert not options.data.dataset or options.data.dataset in DATASETS
+    assert network(name).get_classifier().weight.shape[0] == CLASSES[dataset]
     assert options.model.pretrained == (dataset in ("cub200", "flowers102", "stanford_cars", "aircraft"))
     if options.model.pretrained:
         assert options.model.model in timm.list_pretrained()
@@ -206,7 +212,7 @@ def test_the_optimizer_is_that_of_the_source(name):
     stated = PUBLISHED[name][0]
     options = options_of_recipe(path_of(name))
     assert options.optimizer.batch_size == stated["batch"]
-    model = timm.create_model(options.model.model, device="meta")
+    model = network(name)
     optimizer = create_optimizer(model, options.optimizer, options.schedule.lr)
     if name == "imagenet/deit_small_maxsup":
         assert isinstance(optimizer, torch.optim.AdamW)
