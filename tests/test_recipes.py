@@ -13,7 +13,8 @@ import yaml
 
 import sosr_timm  # noqa: F401  (registers the models)
 from sosr_timm.data.catalog import DATASETS
-from sosr_timm.engine.optimization import create_optimizer, create_schedule
+from sosr_timm.engine.optimization import create_optimizer
+from sosr_timm.engine.schedule import create_schedule
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import build, load, read_config
 from sosr_timm.options.train import TrainOptions

@@ -10,21 +10,24 @@ from sosr_timm.engine.batches import make_batches, make_mixing
 from sosr_timm.engine.datasets import open_sources
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.guard import Guard
+from sosr_timm.engine.image_format import image_format
 from sosr_timm.engine.journal import Journal
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import Console, Stopwatch
 from sosr_timm.engine.loss import make_loss
 from sosr_timm.engine.meters import Meters
-from sosr_timm.engine.network import create_network, image_format
-from sosr_timm.engine.optimization import create_optimizer, create_schedule, learning_rate
+from sosr_timm.engine.network import create_network
+from sosr_timm.engine.optimization import create_optimizer, learning_rate
 from sosr_timm.engine.order import make_order
-from sosr_timm.engine.run import METRICS, Progress, Run
+from sosr_timm.engine.run import Progress, Run
+from sosr_timm.engine.schedule import create_schedule
+from sosr_timm.engine.scores import SMALLER_IS_BETTER, best_metric, check_threshold, metric_names
 from sosr_timm.engine.signals import Requests
 from sosr_timm.engine.task import check_labels, make_task
 from sosr_timm.engine.views import check_views, try_sizes
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import is_multi_label
-from sosr_timm.options.train import TrainOptions
+from sosr_timm.options.train import RunOptions, TrainOptions
 
 
 def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) -> Run:
@@ -37,6 +40,8 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     check_views(options)
     training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)
     check_labels(options.task, training_source.info)
+    check_threshold(options.task)
+    best_metric(options)
     seed_everything(options.run.seed)
     model = create_network(options.model, training_source.info)
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
@@ -63,15 +68,16 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
 
     task = make_task(model, loss, options, processes)
     optimizer = create_optimizer(
-        model, options.optimizer, learning_rate(options.optimizer, options.schedule, processes.count)
+        task.trainable_module, options.optimizer, learning_rate(options.optimizer, options.schedule, processes.count)
     )
     task.trainable_module, optimizer = processes.accelerator.prepare(task.trainable_module, optimizer)
     updates = -(-order.batches_per_epoch // options.optimizer.grad_accum_steps)
-    schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed)
+    smaller = best_metric(options) in SMALLER_IS_BETTER
+    schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed, smaller)
     names = tuple(loss.parts)
     suffixes = ("", "_ema") if options.model.model_ema and not options.model.model_ema_force_cpu else ("",)
     columns = [f"train_{name}" for name in ("loss", *names)]
-    columns += [f"eval_{name}{suffix}" for suffix in suffixes for name in METRICS]
+    columns += [f"eval_{name}{suffix}" for suffix in suffixes for name in metric_names(options.task)]
     return Run(
         options=options,
         processes=processes,
@@ -88,13 +94,24 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         image_format=form,
         meters=Meters(names, processes.device),
         journal=Journal(folder, ("epoch", *columns, "lr")),
-        requests=Requests(processes, options.run.checkpoint_every),
-        progress=Progress(),
+        requests=Requests(processes, checkpoint_interval(options.run)),
+        progress=Progress(epoch=options.schedule.start_epoch or 0),
         console=Console(processes.is_main),
         stopwatch=Stopwatch(),
         album=Album(folder.path / "images" if options.run.save_images and processes.is_main else None, form),
         guard=Guard(names, options.run.on_nonfinite, options.data.max_bad_images, len(training_source), processes),
     )
+
+
+def checkpoint_interval(options: RunOptions) -> str:
+    """--checkpoint-every, or --recovery-interval as timm calls it.
+
+    Raises:
+        UserError: both are given.
+    """
+    if options.recovery_interval and options.checkpoint_every:
+        raise UserError("--recovery-interval and --checkpoint-every say the same: give one of them")
+    return str(options.recovery_interval) if options.recovery_interval else options.checkpoint_every
 
 
 def _check_numbers(options: TrainOptions) -> None:
@@ -104,6 +121,8 @@ def _check_numbers(options: TrainOptions) -> None:
         "log_interval": (options.run.log_interval, 1),
         "val_interval": (options.run.val_interval, 1),
         "checkpoint_hist": (options.run.checkpoint_hist, 0),
+        "recovery_interval": (options.run.recovery_interval, 0),
+        "patience_epochs": (options.schedule.patience_epochs, 0),
         "workers": (options.data.workers, 0),
         "seed": (options.run.seed, 0),
     }

@@ -10,7 +10,8 @@ from torch.nn.parallel import DistributedDataParallel
 from sosr_timm.engine import snapshot
 from sosr_timm.engine.checkpoint import Position
 from sosr_timm.engine.evaluate import evaluate
-from sosr_timm.engine.run import METRICS, SMALLER_IS_BETTER, Run
+from sosr_timm.engine.run import Run
+from sosr_timm.engine.scores import SMALLER_IS_BETTER, best_metric, in_words, new_table
 
 
 def finish_epoch(run: Run) -> int:
@@ -30,12 +31,14 @@ def finish_epoch(run: Run) -> int:
         metrics = found
         run.progress.seconds += time.perf_counter() - started
         run.console.say(describe_evaluation(run, metrics))
+    lr = run.lr
     run.loss.end_epoch(run.processes.sum if run.processes.count > 1 else None)
     means = run.meters.read_epoch()
     progress.epoch, progress.update, progress.evaluating = epoch + 1, 0, False
     if metrics:
         remember(run, epoch, metrics)
-    write_epoch(run, epoch, means, metrics)
+    run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if metrics else None)
+    write_epoch(run, epoch, lr, means, metrics)
     snapshot.save(run)
     return run.requests.poll(0)[0]
 
@@ -63,17 +66,18 @@ def evaluate_all(run: Run) -> dict[str, float] | None:
             run.processes,
             channels_last=run.options.model.channels_last,
             stop=lambda: bool(run.requests.poll(0)[0]),
+            table=new_table(run.options.task, run.evaluation, run.model.num_classes, run.processes.device),
         )
         if table is None:
             return None
         found = table.compute()
-        metrics.update({name + suffix: found[name] for name in METRICS})
+        metrics.update({name + suffix: found[name] for name in run.metrics})
     return metrics
 
 
 def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
     """Keep the metrics of the last evaluation, and of the best one: by the average's figure where there is one."""
-    name = run.options.run.eval_metric
+    name = best_metric(run.options)
     value = metrics.get(f"{name}_ema", metrics[name])
     sign = -1 if name in SMALLER_IS_BETTER else 1
     record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
@@ -87,22 +91,18 @@ def describe_evaluation(run: Run, metrics: dict[str, float]) -> str:
     """One line with every metric."""
     words = []
     for suffix in ("", "_ema"):
-        if f"top1{suffix}" in metrics:
-            values = {name: metrics[name + suffix] for name in METRICS}
+        if f"loss{suffix}" in metrics:
             title = "evaluation" if not suffix else "average of weights"
-            words.append(
-                f"{title}: top-1 {values['top1']:.2f} %  top-5 {values['top5']:.2f} %  NLL {values['loss']:.4f}  "
-                f"ECE {values['ece']:.4f}  Brier {values['brier']:.4f}"
-            )
+            words.append(f"{title}: {in_words(run.options.task, metrics, suffix)}")
     return f"epoch {run.progress.epoch + 1}  " + "  ".join(words)
 
 
-def write_epoch(run: Run, epoch: int, means: dict[str, float], metrics: dict[str, float]) -> None:
+def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metrics: dict[str, float]) -> None:
     """The epoch's row and line, and the trackers' figures."""
     training = {f"train_{name}": value for name, value in means.items()}
     evaluation = {f"eval_{name}": value for name, value in metrics.items()}
     if run.processes.is_main:
-        run.journal.row({"epoch": epoch, **training, **evaluation, "lr": run.lr})
+        run.journal.row({"epoch": epoch, **training, **evaluation, "lr": lr})
         timing = {"seconds": run.progress.seconds}
         run.journal.line(
             {"kind": "epoch", "step": run.step, "epoch": epoch, **training, **evaluation, "timing": timing}

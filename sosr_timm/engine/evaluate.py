@@ -10,6 +10,7 @@ from torch import nn
 from sosr_timm.data.loaders import Batch
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.engine.launch import Processes
+from sosr_timm.engine.scores import Table
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.table import MetricTable
 
@@ -22,11 +23,12 @@ def evaluate(
     *,
     channels_last: bool = False,
     stop: Callable[[], bool] = lambda: False,
-) -> MetricTable | None:
+    table: Table | None = None,
+) -> Table | None:
     """One pass over an evaluation set by all processes.
 
     Args:
-        model, loader, order, processes, channels_last, stop: as in `evaluate_part`.
+        model, loader, order, processes, channels_last, stop, table: as in `evaluate_part`.
 
     Returns:
         the metrics of the whole set, the same on every process; None where the pass was stopped.
@@ -34,7 +36,7 @@ def evaluate(
     Raises:
         UserError: an image that cannot be read.
     """
-    table = evaluate_part(model, loader, order, processes, channels_last=channels_last, stop=stop)
+    table = evaluate_part(model, loader, order, processes, channels_last=channels_last, stop=stop, table=table)
     if table is not None:
         table.reduce(processes.sum)
     return table
@@ -49,8 +51,9 @@ def evaluate_part(
     *,
     channels_last: bool = False,
     stop: Callable[[], bool] = lambda: False,
+    table: Table | None = None,
     each_batch: Callable[[int, torch.Tensor, torch.Tensor], None] = lambda batch, logits, target: None,
-) -> MetricTable | None:
+) -> Table | None:
     """This process's batches of an evaluation set.
 
     Args:
@@ -60,6 +63,7 @@ def evaluate_part(
         processes: that share the pass.
         channels_last: memory layout of the images.
         stop: asked before each batch, equally often by every process; True ends the pass.
+        table: to fill; one of single-label metrics where not given.
         each_batch: called after each batch with its number, logits and target.
 
     Returns:
@@ -69,7 +73,8 @@ def evaluate_part(
         UserError: an image that cannot be read: a figure without it would be another figure.
     """
     model.eval()
-    table = MetricTable(order.num_batches, device=processes.device)
+    table = MetricTable(order.num_batches, device=processes.device) if table is None else table
+    dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     batches = iter(loader)
     for turn in range(-(-order.num_batches // order.world_size)):
         if stop():
@@ -80,7 +85,7 @@ def evaluate_part(
         if batch.unreadable:
             bad = batch.unreadable[0]
             raise UserError(f"{bad.name} cannot be read ({bad.reason}); mend or replace it", on_one_rank=True)
-        images = to_device(batch.images, processes.device, channels_last)
+        images = to_device(batch.images, processes.device, channels_last, dtype)
         with processes.accelerator.autocast():
             logits = mean_over_views(model(images), len(batch.target))
         target = batch.target.to(processes.device, non_blocking=True)
@@ -95,7 +100,7 @@ def mean_over_views(logits: torch.Tensor, images: int) -> torch.Tensor:
     return logits if views == 1 else logits.unflatten(0, (images, views)).mean(dim=1)
 
 
-def to_device(images: torch.Tensor, device: torch.device, channels_last: bool) -> torch.Tensor:
-    """Images where the model is, in its memory layout, without waiting for the copy."""
+def to_device(images: torch.Tensor, device: torch.device, channels_last: bool, dtype: torch.dtype) -> torch.Tensor:
+    """Images where the model is, in its memory layout and type, without waiting for the copy."""
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    return images.to(device, non_blocking=True, memory_format=layout)
+    return images.to(device, dtype, non_blocking=True, memory_format=layout)

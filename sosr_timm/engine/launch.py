@@ -105,7 +105,12 @@ class Processes:
 
 
 def start_processes(
-    *, amp: bool = False, amp_dtype: str = "float16", broadcast_buffers: bool = True, expected: int | None = None
+    *,
+    amp: bool = False,
+    amp_dtype: str = "float16",
+    broadcast_buffers: bool = True,
+    expected: int | None = None,
+    device: str | None = None,
 ) -> Processes:
     """Join the other processes of this launch.
 
@@ -114,20 +119,24 @@ def start_processes(
         amp_dtype: "float16" or "bfloat16".
         broadcast_buffers: of DistributedDataParallel.
         expected: how many processes must be running, or None.
+        device: "cpu", "cuda", "cuda:1", ...; None for Accelerate's choice.
 
     Raises:
-        UserError: more processes were asked for than run, or float16 without an accelerator that has it.
+        UserError: more processes were asked for than run, float16 without an accelerator that has it, or a device that
+            is not there.
     """
     handlers = [
         DistributedDataParallelKwargs(broadcast_buffers=broadcast_buffers),
         InitProcessGroupKwargs(timeout=datetime.timedelta(minutes=10)),
     ]
     precision = {"float16": "fp16", "bfloat16": "bf16"}[amp_dtype] if amp else None
+    _choose_device(device)
     try:
-        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=handlers)
+        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=handlers, cpu=device == "cpu")
     except ValueError as error:
         raise UserError(f"--amp-dtype {amp_dtype}: {error}".replace("\n", " ")) from None
     processes = Processes(accelerator)
+    _check_device(device, processes)
     set_threads(processes.device)
     asked = expected or _asked_of_launcher()
     if asked and asked > processes.count:
@@ -137,6 +146,27 @@ def start_processes(
             f"'ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script} ...'"
         )
     return processes
+
+
+def _choose_device(name: str | None) -> None:
+    """Make a device with a number the current one, which is what a single process trains on."""
+    if name is None:
+        return
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {name}: {' '.join(str(error).split())[:200]}") from None
+    if torch.device(name).index is not None and torch.device(name).type != "cpu":
+        torch.accelerator.set_device_index(torch.device(name).index)
+
+
+def _check_device(name: str | None, processes: Processes) -> None:
+    if name is None:
+        return
+    if processes.count > 1 and torch.device(name).index is not None:
+        raise UserError(f"--device {name}: each of {processes.count} processes takes the device of its rank")
+    if processes.device.type != torch.device(name).type:
+        raise UserError(f"--device {name}: Accelerate was set to {processes.device.type}")
 
 
 def _asked_of_launcher() -> int | None:

@@ -1,24 +1,15 @@
-"""What a run says while it runs: a bar on a terminal, plain lines elsewhere, trackers where asked for."""
+"""What a run says while it runs: a bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
-import importlib.util
 import logging
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
 
-from accelerate import Accelerator
-from accelerate.tracking import filter_trackers
 from tqdm import tqdm
 
-from sosr_timm.engine.folder import RunFolder
-from sosr_timm.errors import UserError
-from sosr_timm.registry import close_names
-
-TRACKERS = ("tensorboard", "wandb", "trackio")
 logger = logging.getLogger("sosr_timm")
 
 
@@ -35,54 +26,6 @@ def show_log(is_main: bool) -> None:
     if not logger.handlers:
         logger.addHandler(_Printer())
         logger.propagate = False
-
-
-def check_trackers(names: tuple[str, ...]) -> None:
-    """Raise where a tracker is unknown or not installed.
-
-    Raises:
-        UserError: with what to do.
-    """
-    for name in names:
-        if name not in TRACKERS:
-            raise UserError(f"--log-with {name}: {close_names(name, TRACKERS)}")
-        if importlib.util.find_spec(name) is None:
-            raise UserError(f"--log-with {name}: not installed; pip install {name}, or 'sosr-timm[tracking]'")
-
-
-def start_trackers(
-    accelerator: Accelerator,
-    names: tuple[str, ...],
-    folder: RunFolder,
-    project: str,
-    options: dict[str, Any],
-    step: int,
-) -> None:
-    """Open the trackers of a run; one that goes on continues the same record.
-
-    Args:
-        accelerator: that logs.
-        names: of the trackers.
-        folder: of the run; its name is the run's identity with the trackers.
-        project: name of the project with the trackers.
-        options: to store with the run.
-        step: updates done, behind which older entries of a stopped run are hidden.
-    """
-    if not names:
-        return
-    check_trackers(names)
-    accelerator.project_configuration.set_directories(str(folder.path))
-    accelerator.log_with = filter_trackers(list(names), str(folder.path))
-    identity = folder.path.name
-    resume = {
-        "tensorboard": {"purge_step": step + 1} if step else {},
-        "wandb": {"name": identity, "id": identity, "resume": "allow", "dir": str(folder.path)},
-        "trackio": {"name": identity, "resume": "allow"},
-    }
-    simple = {
-        name: value if isinstance(value, (int, float, str, bool)) else str(value) for name, value in options.items()
-    }
-    accelerator.init_trackers(project, config=simple, init_kwargs={name: resume[name] for name in names})
 
 
 class Console:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 
+import torch
 from timm.utils import dispatch_clip_grad
 
 from sosr_timm.data.loaders import Batch
@@ -62,7 +63,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
     for position in range(count):
         with run.stopwatch.waiting():
             batch = run.guard.readable(next(batches))
-            images = to_device(batch.images, run.processes.device, run.options.model.channels_last)
+            images = to_device(batch.images, run.processes.device, run.options.model.channels_last, run.dtype)
             target = batch.target.to(run.processes.device, non_blocking=True)
         run.album.look(images)
         # Dropout and its kin depend on the position alone: on nothing that a stopped run would have to remember.
@@ -72,7 +73,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
             run.processes.accelerator.backward(result["loss"] * run.loss_scale(batch) / count)
         run.meters.add(result["loss"], run.loss.parts)
         run.guard.watch(run.step + 1, result["loss"], run.loss.parts)
-    if run.guard.passes(run.model.parameters(), run.processes.accelerator.scaler is not None):
+    if run.guard.passes(run.trained.parameters(), run.processes.accelerator.scaler is not None):
         clip_gradients(run)
         run.optimizer.step()
         run.task.update_ema(step=run.step + 1)
@@ -80,6 +81,14 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         run.meters.forget_last(count)
         run.console.say(f"{run.guard.describe(run.step + 1, run.lr)}: update left out, {run.guard.skipped} so far")
     run.optimizer.zero_grad()
+    if run.options.run.synchronize_step:
+        wait_for_device(run.processes.device)
+
+
+def wait_for_device(device: torch.device) -> None:
+    """Return when the device has done what it was given; the CPU always has."""
+    if device.type != "cpu":
+        torch.accelerator.synchronize()
 
 
 def clip_gradients(run: Run) -> None:

@@ -1,16 +1,14 @@
-"""The network of a run, from its options: created by timm, fed as the data set and the model say."""
+"""The network of a run, from its options: created by timm, with its weights."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import timm
-from PIL import ImageMode
-from timm.data import resolve_data_config
+from timm.layers import set_fast_norm
 from torch import nn
 
 from sosr_timm.data.source import SourceInfo
-from sosr_timm.data.transforms import ImageFormat, mode_of
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.registry import close_names
@@ -62,8 +60,9 @@ def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
         UserError: an unknown model, weights that are not to be had, or arguments that the model does not take.
     """
     check_model_name(options.model)
+    set_fast_norm(options.fast_norm)
     arguments = {
-        "drop_path_rate": options.drop_path,
+        "drop_path_rate": _drop_path(options),
         "drop_block_rate": options.drop_block,
         "global_pool": options.gp,
         "bn_momentum": options.bn_momentum,
@@ -77,7 +76,7 @@ def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
         model = timm.create_model(
             options.model,
             pretrained=options.pretrained or bool(options.pretrained_path),
-            in_chans=_channels(options, info),
+            in_chans=channels_of(options, info),
             num_classes=number_of_classes(options, info),
             drop_rate=options.drop,
             **arguments,
@@ -96,7 +95,17 @@ def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
     return model
 
 
-def _channels(options: ModelOptions, info: SourceInfo) -> int:
+def _drop_path(options: ModelOptions) -> float | None:
+    """--drop-path, or --drop-connect as it was called."""
+    if options.drop_connect is None:
+        return options.drop_path
+    if options.drop_path is not None and options.drop_path != options.drop_connect:
+        raise UserError("--drop-connect is the older name of --drop-path: give one of them")
+    return options.drop_connect
+
+
+def channels_of(options: ModelOptions, info: SourceInfo) -> int:
+    """Channels of the input: the options', else the data set's, else 3."""
     if options.input_size is not None:
         return options.input_size[0]
     if options.in_chans is not None:
@@ -137,71 +146,3 @@ def _check_file(path: str, what: str) -> None:
 
 def _one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _check_format(channels: int, height: int, width: int, std: tuple[float, ...], image_mode: str | None) -> None:
-    if min(channels, height, width) < 1:
-        raise UserError(f"images of {channels} x {height} x {width} (channels, height, width): each is at least 1")
-    if min(std) <= 0:
-        raise UserError(f"--std {' '.join(map(str, std))}: standard deviations are above 0")
-    if image_mode is None:
-        return
-    try:
-        bands = len(ImageMode.getmode(image_mode).bands)
-    except KeyError:
-        raise UserError(f"--input-img-mode {image_mode}: PIL has no such mode; known: L, RGB, RGBA, CMYK") from None
-    if bands != channels:
-        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the network takes {channels}")
-
-
-def image_format(
-    options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None, use_test_size: bool = False
-) -> ImageFormat:
-    """What to feed: options first, then pretrained weights' own configuration or the data set's, then the model's.
-
-    Args:
-        options: of the model.
-        info: of the data set.
-        model: that is fed.
-        image_mode: PIL mode of the images; by their channels where None.
-        use_test_size: the size and crop that the model advises for evaluation, where it has them.
-
-    Raises:
-        UserError: values that do not fit the number of channels.
-    """
-    channels = _channels(options, info)
-    given: dict = {
-        "in_chans": channels,
-        "img_size": options.img_size,
-        "input_size": options.input_size,
-        "crop_pct": options.crop_pct,
-        "mean": options.mean,
-        "std": options.std,
-        "interpolation": options.interpolation,
-    }
-    if not options.pretrained:
-        side = info.image_size if given["img_size"] is None else given["img_size"]
-        from_data = {"img_size": side, "mean": info.mean, "std": info.std, "crop_pct": 1.0 if info.image_size else None}
-        given.update({name: value for name, value in from_data.items() if given[name] is None})
-    of_model = getattr(model, "pretrained_cfg", {}).get("mean") or ()
-    if given["mean"] is None and len(of_model) != channels:
-        given.update(mean=(0.5,) * channels, std=(0.5,) * channels)
-    if given["img_size"] is not None and given["input_size"] is None:
-        given["input_size"] = (channels, given["img_size"], given["img_size"])
-    try:
-        resolved = resolve_data_config(given, model=model, use_test_size=use_test_size)
-    except AssertionError:
-        raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
-    _, height, width = resolved["input_size"]
-    _check_format(channels, height, width, resolved["std"], image_mode)
-    return ImageFormat(
-        channels=channels,
-        height=height,
-        width=width,
-        mean=tuple(resolved["mean"]),
-        std=tuple(resolved["std"]),
-        interpolation=resolved["interpolation"],
-        crop_pct=float(resolved["crop_pct"]),
-        crop_mode=resolved["crop_mode"],
-        image_mode=image_mode or mode_of(channels),
-    )

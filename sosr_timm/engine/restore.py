@@ -17,8 +17,13 @@ from sosr_timm.engine.snapshot import EMA, MODEL
 from sosr_timm.errors import UserError
 
 
-def restore(run: Run, checkpoint: Path) -> list[str]:
+def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list[str]:
     """Take up a run where a checkpoint left it.
+
+    Args:
+        run: in its initial state.
+        checkpoint: of it.
+        without_optimizer: --no-resume-opt: optimizer and loss scaler start anew.
 
     Returns:
         what the user should know: another number of processes.
@@ -37,9 +42,13 @@ def restore(run: Run, checkpoint: Path) -> list[str]:
         run.model.load_state_dict(load_file(str(checkpoint / MODEL)))
         if run.ema is not None:
             run.ema.load_state_dict(load_file(str(checkpoint / EMA)))
-        run.optimizer.load_state_dict(shared["optimizer"])
-        if shared["scaler"] is not None and run.processes.accelerator.scaler is not None:
-            run.processes.accelerator.scaler.load_state_dict(shared["scaler"])
+        run.task.load_task_state(shared["task"]["weights"])
+        run.task.load_task_state(shared["task"]["average"], ema=True)
+        if not without_optimizer:
+            run.optimizer.load_state_dict(shared["optimizer"])
+            if shared["scaler"] is not None and run.processes.accelerator.scaler is not None:
+                run.processes.accelerator.scaler.load_state_dict(shared["scaler"])
+        run.schedule.load_state_dict(shared["schedule"])
         _restore_rank(run, ranks)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise UserError(f"{checkpoint} does not fit this run ({' '.join(str(error).split())[:300]})") from None

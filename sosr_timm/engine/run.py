@@ -23,13 +23,11 @@ from sosr_timm.engine.journal import Journal
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import Console, Stopwatch
 from sosr_timm.engine.meters import Meters
-from sosr_timm.engine.optimization import Schedule
+from sosr_timm.engine.schedule import Schedule
+from sosr_timm.engine.scores import metric_names
 from sosr_timm.engine.signals import Requests
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.train import TrainOptions
-
-METRICS = ("top1", "top5", "loss", "ece", "brier")
-SMALLER_IS_BETTER = ("loss", "ece", "brier")
 
 
 @dataclass
@@ -83,6 +81,11 @@ class Run:
     album: Album
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what an evaluation finds."""
+        return metric_names(self.options.task)
+
+    @property
     def updates_per_epoch(self) -> int:
         return -(-self.order.batches_per_epoch // self.options.optimizer.grad_accum_steps)
 
@@ -108,13 +111,24 @@ class Run:
 
     @property
     def model(self) -> nn.Module:
-        """The network without what processes and compilers wrapped around it."""
-        return unwrap_model(self.task.get_trainable_module())
+        """The network that is evaluated, without what processes and compilers wrapped around it."""
+        return unwrap_model(self.task.get_eval_model())
 
     @property
     def ema(self) -> nn.Module | None:
-        wrapper = self.task.get_trainable_module(ema=True)
-        return None if wrapper is None else wrapper.module
+        """The average of its weights."""
+        average = self.task.get_eval_model(ema=True)
+        return None if average is None else unwrap_model(average)
+
+    @property
+    def trained(self) -> nn.Module:
+        """Everything that is trained: the network, and what a distillation adds to it."""
+        return unwrap_model(self.task.get_trainable_module())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of the images."""
+        return next(self.model.parameters()).dtype
 
     def batches_of(self, update: int) -> int:
         """Batches whose gradients make an update: fewer in the last one where the epoch does not divide evenly."""

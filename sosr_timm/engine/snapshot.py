@@ -88,6 +88,8 @@ def _write_shared(run: Run, folder: Path) -> None:
         {
             "progress": run.progress.state_dict(),
             "optimizer": run.optimizer.state_dict(),
+            "schedule": run.schedule.state_dict(),
+            "task": {"weights": run.task.get_task_state(), "average": run.task.get_task_state(ema=True)},
             "scaler": scaler.state_dict() if scaler is not None else None,
             "processes": run.processes.count,
             "updates_per_epoch": run.updates_per_epoch,

@@ -12,10 +12,11 @@ from sosr_timm.engine.build import build_run
 from sosr_timm.engine.dry_run import dry_run
 from sosr_timm.engine.folder import LOCK, RunFolder
 from sosr_timm.engine.launch import Processes, start_processes
-from sosr_timm.engine.log import check_trackers, logger, show_log, start_trackers
+from sosr_timm.engine.log import logger, show_log
 from sosr_timm.engine.loop import train
 from sosr_timm.engine.restore import restore
 from sosr_timm.engine.resume import Plan, plan_run
+from sosr_timm.engine.trackers import check_trackers, start_trackers, trackers_of
 from sosr_timm.engine.training_labels import check_training_labels, store_training_labels
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import DataOptions, TrainOptions
@@ -37,9 +38,10 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         amp_dtype=model.amp_dtype,
         broadcast_buffers=not model.no_ddp_bb,
         expected=loaded.options.run.num_processes,
+        device=loaded.options.run.device,
     )
     show_log(processes.is_main)
-    check_trackers(loaded.options.run.log_with)
+    check_trackers(trackers_of(loaded.options.run))
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
     plan, options = plan_run(loaded, processes)
@@ -68,9 +70,9 @@ def train_in(
             folder.write_about(flatten(options), describe(run, loaded))
     else:
         check_training_labels(folder, run.training.source)
-        for note in restore(run, Path(plan.checkpoint)):
+        for note in restore(run, Path(plan.checkpoint), options.run.no_resume_opt):
             logger.info("%s", note)
-    start_trackers(processes.accelerator, options.run.log_with, folder, options.run.project, flatten(options), run.step)
+    start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
     announce(run, plan.checkpoint)
     with advising(run):
         signal_number = train(run)

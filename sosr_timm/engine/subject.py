@@ -16,7 +16,8 @@ from sosr_timm.data.source import SourceInfo
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.checkpoint import MANIFEST, latest_whole, read_manifest_or_raise
 from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.network import NO_LAYOUT, check_model_name, create_network, image_format, load_weights
+from sosr_timm.engine.image_format import image_format
+from sosr_timm.engine.network import NO_LAYOUT, check_model_name, create_network, load_weights
 from sosr_timm.engine.snapshot import EMA, MODEL
 from sosr_timm.engine.views import without_split_batch_norm
 from sosr_timm.errors import UserError

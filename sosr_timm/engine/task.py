@@ -27,11 +27,23 @@ def check_labels(task: TaskOptions, info: SourceInfo) -> None:
         raise UserError("the data set has vectors of labels: add --task multilabel")
 
 
+def weight_type(options: TrainOptions) -> torch.dtype:
+    """--model-dtype.
+
+    Raises:
+        UserError: mixed precision of weights that are in half precision already.
+    """
+    name = options.model.model_dtype or "float32"
+    if options.model.amp and name != "float32":
+        raise UserError(f"--amp keeps weights in float32: leave it out, or --model-dtype {name}")
+    return getattr(torch, name)
+
+
 def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, processes: Processes) -> ClassificationTask:
     """The task, on its device, not yet shared by the processes."""
-    device = processes.device
+    device, dtype = processes.device, weight_type(options)
     model = with_split_batch_norm(model, options)
-    model.to(device=device)
+    model.to(device=device, dtype=dtype)
     if options.model.channels_last:
         model.to(memory_format=torch.channels_last)
     if options.model.sync_bn and processes.count > 1:
@@ -39,12 +51,14 @@ def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, proce
 
         model = convert_sync_batchnorm(model)
     kind = MultiLabelClassificationTask if is_multi_label(options.task) else ClassificationTask
-    task = kind(model, criterion=loss, device=device, verbose=False)
+    task = kind(model, criterion=loss, device=device, dtype=dtype, verbose=False)
     if options.model.model_ema:
         task.setup_ema(
             decay=options.model.model_ema_decay,
             use_warmup=options.model.model_ema_warmup,
             device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
+            # What an average gains in a step is below the resolution of a half precision.
+            dtype=None if dtype == torch.float32 else torch.float32,
         )
     if options.model.torchcompile:
         compile_step(task, options.model.torchcompile, options.model.torchcompile_mode)

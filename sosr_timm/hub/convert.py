@@ -13,7 +13,8 @@ from timm.models import clean_state_dict, get_pretrained_cfg
 from torch import Tensor
 
 from sosr_timm.data.source import SourceInfo
-from sosr_timm.engine.network import check_model_name, image_format
+from sosr_timm.engine.image_format import image_format
+from sosr_timm.engine.network import check_model_name
 from sosr_timm.engine.subject import find_run
 from sosr_timm.errors import UserError
 from sosr_timm.hub.model_folder import Model, new_folder, tag_of, write_model

@@ -37,6 +37,8 @@ class MetricTable:
         ValueError: `num_batches` or `bins` is below 1.
     """
 
+    METRICS = ("top1", "top5", "loss", "ece", "brier")
+
     def __init__(self, num_batches: int, bins: int = 15, device: torch.device | str = "cpu"):
         if num_batches < 1 or bins < 1:
             raise ValueError(f"an evaluation needs a batch and a bin, not num_batches={num_batches}, bins={bins}")

@@ -11,7 +11,10 @@ from sosr_timm.options.fields import THIS_START, flag
 class ScheduleOptions:
     epochs: int = flag(300, "epochs to train")
     stop_epoch: int | None = flag(None, "stop after this many epochs without changing the schedule", scope=THIS_START)
-    sched: str = flag("cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, none)")
+    start_epoch: int | None = flag(None, "number of the first epoch of a new run; the schedule starts there too")
+    sched: str = flag(
+        "cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, plateau, none)"
+    )
     sched_on_updates: bool = flag(False, "change the learning rate at every update instead of every epoch")
     lr: float | None = flag(None, "learning rate; overrides lr-base")
     lr_base: float = flag(0.1, "learning rate at lr-base-size samples per update")
@@ -35,4 +38,5 @@ class ScheduleOptions:
     warmup_epochs: int = flag(5, "epochs of warm-up")
     warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
     cooldown_epochs: int = flag(0, "epochs at the lowest learning rate after the schedule")
+    patience_epochs: int = flag(10, "epochs without a better figure before the learning rate falls (plateau)")
     decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",))

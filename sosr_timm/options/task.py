@@ -16,6 +16,7 @@ class TaskOptions:
         "one class per image, or any number of labels per image",
         choices=("classification", MULTI_LABEL),
     )
+    multilabel_threshold: float = flag(0.5, "probability from which a label counts as predicted, for F1")
 
 
 @dataclass

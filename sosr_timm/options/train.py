@@ -33,6 +33,7 @@ class ModelOptions:
     head_init_bias: float | None = flag(None, "set the classifier's initial bias to this")
     drop: float = flag(0.0, "dropout rate")
     drop_path: float | None = flag(None, "drop path rate")
+    drop_connect: float | None = flag(None, "older name of drop_path")
     drop_block: float | None = flag(None, "drop block rate")
     bn_momentum: float | None = flag(None, "momentum of batch norm")
     bn_eps: float | None = flag(None, "epsilon of batch norm")
@@ -44,10 +45,14 @@ class ModelOptions:
     no_ddp_bb: bool = flag(False, "do not broadcast buffers over the processes at each step")
     grad_checkpointing: bool = flag(False, "recompute activations in the backward pass to save memory")
     channels_last: bool = flag(False, "channels-last memory layout")
+    fast_norm: bool = flag(False, "norm layers in the precision of their input, also under --amp")
     torchcompile: str | None = flag(None, "compile model and loss with this backend", const="inductor")
     torchcompile_mode: str | None = flag(None, "mode of torch.compile")
     amp: bool = flag(False, "mixed precision")
     amp_dtype: str = flag("float16", "type of mixed precision", choices=("float16", "bfloat16"))
+    model_dtype: str | None = flag(
+        None, "type of weights and activations without --amp", choices=("float32", "float16", "bfloat16")
+    )
     model_ema: bool = flag(False, "keep an exponential moving average of the weights")
     model_ema_force_cpu: bool = flag(False, "keep the average on the CPU; it is then not evaluated")
     model_ema_decay: float = flag(0.9998, "decay of the average per update")
@@ -85,7 +90,9 @@ class RunOptions:
     output: str = flag("output/train", "folder that holds run folders", scope=FREE)
     experiment: str = flag("", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE)
     resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=THIS_START)
+    no_resume_opt: bool = flag(False, "do not take up the optimizer's state when resuming", scope=THIS_START)
     checkpoint_every: str = flag("", "checkpoint within epochs too: updates ('500') or seconds ('600s')", scope=FREE)
+    recovery_interval: int = flag(0, "updates between checkpoints, as checkpoint_every counts them", scope=FREE)
     exit_code_on_signal: int = flag(
         0, "exit code after a signal ended the run early, for a scheduler's requeue", scope=FREE
     )
@@ -95,7 +102,9 @@ class RunOptions:
         choices=("stop", "skip"),
     )
     eval_metric: str = flag(
-        "top1", "metric that names the best checkpoint", choices=("top1", "top5", "loss", "ece", "brier")
+        "top1",
+        "metric that names the best checkpoint; map stands for top1 where images have many labels",
+        choices=("top1", "top5", "loss", "ece", "brier", "map", "micro_f1", "macro_f1", "sample_f1"),
     )
     val_interval: int = flag(1, "epochs between evaluations")
     log_interval: int = flag(50, "updates between lines of the log")
@@ -103,8 +112,16 @@ class RunOptions:
     save_images: bool = flag(False, "store the last batch of each log interval as a picture", scope=FREE)
     log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)
+    log_wandb: bool = flag(False, "log with wandb too", scope=FREE)
+    wandb_project: str | None = flag(None, "project name for wandb; --project where not given", scope=FREE)
+    wandb_tags: tuple[str, ...] = flag((), "tags of the wandb run", scope=FREE)
+    wandb_resume_id: str = flag("", "id of the wandb run to go on with; the run folder's name where empty", scope=FREE)
     checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)
     save_epochs: tuple[int, ...] = flag((), "keep the checkpoints after these epochs", scope=FREE)
+    synchronize_step: bool = flag(False, "wait for the device after each update", scope=FREE)
+    device: str | None = flag(
+        None, "device to train on (cuda, cuda:1, mps, cpu); Accelerate's choice where not given", scope=FREE
+    )
     num_processes: int | None = flag(None, "refuse to start unless this many processes run", scope=THIS_START)
 
 

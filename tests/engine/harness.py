@@ -14,9 +14,12 @@ import torch
 from accelerate.state import AcceleratorState, GradientState
 from safetensors.torch import load_file
 
+from sosr_timm.engine.build import build_run
 from sosr_timm.engine.checkpoint import MANIFEST, checkpoint_folders
-from sosr_timm.engine.folder import RunFolder
+from sosr_timm.engine.folder import RunFolder, claim_folder
 from sosr_timm.engine.journal import read_lines
+from sosr_timm.engine.launch import start_processes
+from sosr_timm.engine.run import Run
 from sosr_timm.engine.start import run_training
 from sosr_timm.engine.validation import run_validation
 from sosr_timm.options.load import load
@@ -52,6 +55,14 @@ def validate(capsys, *arguments: object, code: int = 0) -> Any:
     capsys.readouterr()
     assert run_validation(load(ValidateOptions, [str(argument) for argument in arguments])) == code
     return json.loads(capsys.readouterr().out.splitlines()[-1])
+
+
+def build_here(folder: Path, *arguments: object) -> Run:
+    """A run in this process, built and not started."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    options = load(TrainOptions, [str(argument) for argument in arguments]).options
+    return build_run(options, start_processes(device=options.run.device), claim_folder(folder, "run"))
 
 
 def train_processes(*arguments: object, processes: int = 1, timeout: float = 300, **environment: str):

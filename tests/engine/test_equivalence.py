@@ -4,21 +4,15 @@ import copy
 
 import pytest
 import torch
-from accelerate.state import AcceleratorState, GradientState
 from timm.loss import LabelSmoothingCrossEntropy
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 from timm.task import ClassificationTask
 
-from sosr_timm.engine.build import build_run
-from sosr_timm.engine.folder import claim_folder
-from sosr_timm.engine.launch import start_processes
 from sosr_timm.engine.loop import train_epoch
 from sosr_timm.kernels.dispatch import use_kernel
 from sosr_timm.losses import create_loss
-from sosr_timm.options.load import load
-from sosr_timm.options.train import TrainOptions
-from tests.engine.harness import SMALL, only_run, read_lines_of, train_here, train_processes
+from tests.engine.harness import SMALL, build_here, only_run, read_lines_of, train_here, train_processes
 
 # A network without batch norm, in which a batch in parts is the sum of its parts.
 VIT = (
@@ -34,10 +28,7 @@ VIT = (
 
 
 def build(tmp_path, *arguments: str):
-    AcceleratorState._reset_state(True)
-    GradientState._reset_state()
-    options = load(TrainOptions, [*SMALL, *arguments]).options
-    return build_run(options, start_processes(), claim_folder(tmp_path, "run"))
+    return build_here(tmp_path, *SMALL, *arguments)
 
 
 @pytest.mark.parametrize("accumulation", [1, 2, 3])

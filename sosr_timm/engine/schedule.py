@@ -1,0 +1,153 @@
+"""The learning rate of a run: timm's schedules, a pure function of the update but for plateau, which has a state."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import torch
+from timm.scheduler import PlateauLRScheduler, create_scheduler_v2
+from timm.scheduler.scheduler import Scheduler
+
+from sosr_timm.errors import UserError
+from sosr_timm.options.schedule import ScheduleOptions
+from sosr_timm.registry import close_names
+
+SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant", "plateau", "none")
+PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
+
+
+class Schedule:
+    """The learning rate as a function of (epoch, update).
+
+    Args:
+        scheduler: timm's, or None for a constant rate.
+        on_updates: the rate changes at every update, not at every epoch.
+        updates_per_epoch: optimizer steps in an epoch.
+    """
+
+    def __init__(self, scheduler: Scheduler | None, on_updates: bool, updates_per_epoch: int):
+        self.scheduler, self.on_updates, self.updates_per_epoch = scheduler, on_updates, updates_per_epoch
+
+    def set(self, epoch: int, update: int) -> None:
+        """Set the rate of an update, `update` counted from 0 in its epoch."""
+        if self.scheduler is None:
+            return
+        if self.on_updates:
+            self.scheduler.step_update(epoch * self.updates_per_epoch + update)
+        else:
+            self.scheduler.step(epoch)
+
+    def start_epoch(self, epoch: int, figure: float | None) -> None:
+        """An epoch begins, after an evaluation that gave a figure, or None: nothing that `set` does not know."""
+
+    def state_dict(self) -> dict[str, Any]:
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to take up."""
+
+
+class PlateauSchedule(Schedule):
+    """timm's plateau: after warm-up the rate falls where the evaluation's figure has stopped getting better.
+
+    Args:
+        scheduler: timm's.
+    """
+
+    scheduler: PlateauLRScheduler
+
+    def __init__(self, scheduler: PlateauLRScheduler):
+        super().__init__(scheduler, on_updates=False, updates_per_epoch=1)
+
+    def set(self, epoch: int, update: int) -> None:
+        """The rate changes between epochs only."""
+
+    def start_epoch(self, epoch: int, figure: float | None) -> None:
+        self.scheduler.step(epoch, figure)
+
+    def state_dict(self) -> dict[str, Any]:
+        """What timm's own state leaves out too: bad epochs so far, rates, the rates without noise."""
+        inner = self.scheduler.lr_scheduler
+        return {
+            "plateau": {name: getattr(inner, name) for name in PLATEAU_STATE},
+            "rates": [group["lr"] for group in self.scheduler.optimizer.param_groups],
+            "without_noise": self.scheduler.restore_lr,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        for name in PLATEAU_STATE:
+            setattr(self.scheduler.lr_scheduler, name, state["plateau"][name])
+        for group, rate in zip(self.scheduler.optimizer.param_groups, state["rates"], strict=True):
+            group["lr"] = rate
+        self.scheduler.restore_lr = state["without_noise"]
+
+
+def create_schedule(
+    optimizer: torch.optim.Optimizer,
+    options: ScheduleOptions,
+    updates_per_epoch: int,
+    seed: int,
+    smaller_is_better: bool = False,
+) -> tuple[Schedule, int]:
+    """timm's schedule by name, and the number of epochs that it runs for (cycles and cool-down included).
+
+    Args:
+        optimizer: whose rates are set.
+        options: of the schedule.
+        updates_per_epoch: optimizer steps in an epoch.
+        seed: of the noise.
+        smaller_is_better: of the figure that plateau follows.
+
+    Raises:
+        UserError: an unknown name, or values that do not fit together.
+    """
+    if options.epochs < 1:
+        raise UserError(f"--epochs {options.epochs}: at least 1")
+    if options.sched not in SCHEDULES:
+        raise UserError(f"unknown schedule '{options.sched}': {close_names(options.sched, SCHEDULES)}")
+    try:
+        with warnings.catch_warnings():
+            # timm warns that plateau's state is not in its checkpoints; it is in ours.
+            warnings.simplefilter("ignore", FutureWarning)
+            scheduler, epochs = create_scheduler_v2(
+                optimizer,
+                sched=options.sched,
+                num_epochs=options.epochs,
+                decay_epochs=options.decay_epochs,
+                decay_milestones=list(options.decay_milestones),
+                cooldown_epochs=options.cooldown_epochs,
+                patience_epochs=options.patience_epochs,
+                decay_rate=options.decay_rate,
+                min_lr=options.min_lr,
+                warmup_lr=options.warmup_lr,
+                warmup_epochs=options.warmup_epochs,
+                warmup_prefix=options.warmup_prefix,
+                noise=list(options.lr_noise) if options.lr_noise else None,
+                noise_pct=options.lr_noise_pct,
+                noise_std=options.lr_noise_std,
+                noise_seed=seed,
+                cycle_mul=options.lr_cycle_mul,
+                cycle_decay=options.lr_cycle_decay,
+                cycle_limit=options.lr_cycle_limit,
+                k_decay=options.lr_k_decay,
+                decay_fn=options.lr_decay_fn,
+                stable_timescale=options.lr_stable_timescale,
+                plateau_mode="min" if smaller_is_better else "max",
+                step_on_epochs=not options.sched_on_updates,
+                updates_per_epoch=updates_per_epoch,
+            )
+    except (AssertionError, ValueError, TypeError) as error:
+        raise UserError(f"--sched {options.sched}: {' '.join(str(error).split())}") from None
+    _check_start(options, epochs)
+    if isinstance(scheduler, PlateauLRScheduler):
+        schedule = PlateauSchedule(scheduler)
+        if options.start_epoch:
+            schedule.start_epoch(options.start_epoch, None)
+        return schedule, epochs
+    return Schedule(scheduler, options.sched_on_updates, updates_per_epoch), epochs
+
+
+def _check_start(options: ScheduleOptions, epochs: int) -> None:
+    if options.start_epoch is not None and not 0 <= options.start_epoch < epochs:
+        raise UserError(f"--start-epoch {options.start_epoch}: the run has the epochs 0 to {epochs - 1}")

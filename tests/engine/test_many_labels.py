@@ -1,0 +1,88 @@
+"""--task multilabel: vectors of labels from the data to the best checkpoint, by timm's task and figures."""
+
+import csv
+import json
+
+import pytest
+import torch
+from timm.task import MultiLabelClassificationEvaluator, MultiLabelClassificationTask
+
+from sosr_timm.engine.checkpoint import checkpoint_folders
+from sosr_timm.errors import UserError
+from tests.engine.harness import SMALL, assert_same_run, build_here, copy_until, only_run, train_here
+from tests.engine.many_labels import registered
+
+MANY = [*SMALL, "--dataset", "digit_attributes", "--task", "multilabel"]
+
+
+@pytest.fixture(autouse=True)
+def digit_attributes():
+    with registered():
+        yield
+
+
+@pytest.mark.parametrize("loader", ["workers", "device"])
+@pytest.mark.parametrize("mixing", [[], ["--cutmix", "1.0", "--smoothing", "0.1"]])
+def test_loss_and_gradient_are_those_of_timms_task(loader, mixing, tmp_path):
+    run = build_here(tmp_path, *MANY, *mixing, "--loader", loader)
+    arguments = {"smoothing": 0.0, "soft_targets": bool(mixing)}
+    theirs = MultiLabelClassificationTask(run.model, criterion_kwargs=arguments, verbose=False)
+    batch = next(run.batches())
+    assert batch.target.shape == (8, 4) and batch.target.dtype == torch.float32
+    run.task.train()
+    found, expected = (task(batch.images, batch.target)["loss"] for task in (run.task, theirs))
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=0)
+    if not mixing:
+        assert set(batch.target.unique().tolist()) == {0.0, 1.0}
+
+
+def test_the_figures_of_a_run_are_timms_and_the_best_checkpoint_is_by_map(tmp_path):
+    arguments = [*MANY, "--epochs", "3", "--model-ema", "--model-ema-decay", "0.5", "--multilabel-threshold", "0.4"]
+    assert train_here(*arguments, "--checkpoint-hist", "9", "--output", tmp_path) == 0
+    folder = only_run(tmp_path)
+    rows = list(csv.DictReader(folder.summary.open()))
+    names = ("map", "micro_f1", "macro_f1", "sample_f1", "loss")
+    assert [f"eval_{name}{suffix}" in rows[0] for suffix in ("", "_ema") for name in names] == [True] * 10
+    assert not any("top1" in name for name in rows[0])
+    values = [float(row["eval_map_ema"]) for row in rows]
+    best = json.loads((folder.path / "result.json").read_text())["best"]
+    assert best["epoch"] == values.index(max(values)) and best["map_ema"] == max(values)
+    assert (folder.checkpoints / "best").resolve().name == f"epoch{best['epoch'] + 1:05d}-update0000000"
+
+    run = build_here(tmp_path / "again", *arguments)
+    from sosr_timm.engine.restore import restore
+
+    restore(run, checkpoint_folders(folder.checkpoints)[0])
+    evaluator = MultiLabelClassificationEvaluator(threshold=0.4)
+    run.model.eval()
+    with torch.no_grad():
+        for batch in run.evaluation_loader:
+            evaluator.update(run.model(batch.images), batch.target)
+    for name, value in evaluator.compute().items():
+        assert float(rows[-1][f"eval_{name}"]) == pytest.approx(float(value), rel=1e-6), name
+
+
+def test_a_resumed_run_equals_the_straight_one(tmp_path):
+    arguments = [*MANY, "--loss", "asl", "--mixup", "0.5", "--checkpoint-every", "2", "--checkpoint-hist", "100"]
+    assert train_here(*arguments, "--output", tmp_path / "straight") == 0
+    straight = only_run(tmp_path / "straight")
+    name = sorted(path.name for path in checkpoint_folders(straight.checkpoints))[1]
+    copy = copy_until(straight, name, tmp_path / "copy")
+    assert train_here(*arguments, "--output", tmp_path / "copy", "--resume", "auto") == 0
+    assert_same_run(straight, copy)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([*SMALL, "--task", "multilabel"], "the data set has one class per image"),
+        ([*SMALL, "--dataset", "digit_attributes"], "add --task multilabel"),
+        ([*MANY, "--eval-metric", "ece"], "--eval-metric ece: --task multilabel has map, micro_f1"),
+        ([*SMALL, "--eval-metric", "map"], "--eval-metric map: --task classification has top1"),
+        ([*MANY, "--multilabel-threshold", "1"], "--multilabel-threshold 1.0: above 0 and below 1"),
+        ([*MANY, "--label-noise", "0.1"], "are for one class per image"),
+    ],
+)
+def test_what_does_not_fit_is_one_line(arguments, message, tmp_path):
+    with pytest.raises(UserError, match=message):
+        build_here(tmp_path, *arguments)
