@@ -74,12 +74,17 @@ def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
         name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
     elif name != folder_name(name):
         raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
-    return Plan(str(claim_folder(Path(options.run.output), name).path), None, list(notes))
+    return Plan(str(claim_folder(output_folder(options), name).path), None, list(notes))
+
+
+def output_folder(options: TrainOptions) -> Path:
+    """The folder of run folders; an empty --output, as timm writes it, means the default."""
+    return Path(options.run.output or options_of(TrainOptions)["output"].default)
 
 
 def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
     run = loaded.options.run
-    output = Path(run.output)
+    output = output_folder(loaded.options)
     if run.experiment:
         candidates = [RunFolder(output / run.experiment)]
     else:

@@ -1,4 +1,7 @@
-"""The reference of all options, docs/options.md, from their declarations: python -m sosr_timm.options.document"""
+"""The reference of all options, docs/options.md, from their declarations: python -m sosr_timm.options.document
+
+Writes docs/flags.md too.
+"""
 
 from __future__ import annotations
 
@@ -81,5 +84,13 @@ def number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Write both pages."""
+    from sosr_timm.options import flags_table
+
     PAGE.write_text(page(), encoding="utf-8")
+    flags_table.PAGE.write_text(flags_table.page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
