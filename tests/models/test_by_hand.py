@@ -196,11 +196,3 @@ def test_odd_sizes(name):
 def test_features_are_in_one_format_only():
     with pytest.raises(ValueError, match="NCHW"):
         timm.create_model("cifar_resnet32").forward_intermediates(torch.zeros(1, 3, 8, 8), output_fmt="NLC")
-
-
-def test_a_staged_network_compiles_whole():
-    torch.manual_seed(0)
-    model = timm.create_model("cifar_wrn_28_10", depth=10, width=1).eval()
-    image = torch.randn(2, 3, 16, 16)
-    torch.compiler.reset()
-    torch.testing.assert_close(torch.compile(model, backend="eager", fullgraph=True)(image), model(image))
