@@ -1,5 +1,6 @@
 """python -m sosr_timm.experiments list|run|status|report"""
 
+import os
 import sys
 
 from sosr_timm.engine.launch import run_main
@@ -10,8 +11,10 @@ def main() -> int:
 
     parsed, extra = read_arguments(sys.argv[1:])
     if parsed.command == "run":
+        from sosr_timm.experiments.checkout import ROOT
         from sosr_timm.experiments.run_table import run_table
 
+        os.chdir(ROOT)  # the runs start there, so what they read is looked for from there
         return run_table(parsed, extra)
     if parsed.command == "report":
         from sosr_timm.experiments.document import report
@@ -24,4 +27,10 @@ def main() -> int:
 
 if __name__ == "__main__":
     sys.argv[0] = "experiments"
-    sys.exit(run_main(main))
+    try:
+        code = run_main(main)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever was reading has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    sys.exit(code)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sosr_timm.errors import UserError
+from sosr_timm.experiments.checkout import shown
 from sosr_timm.experiments.jobs import OUTPUT, RESULTS, Places
 from sosr_timm.options.load import read_command_line
 from sosr_timm.options.train import TrainOptions
@@ -23,6 +24,11 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
+def whole(path: str) -> Path:
+    """A path that stays the same one when the runner goes to the checkout, where the runs start."""
+    return Path(path).absolute()
+
+
 def make_parser() -> argparse.ArgumentParser:
     """The commands and what each of them takes."""
     parser = _Parser(
@@ -30,7 +36,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", metavar="|".join(COMMANDS))
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--results", type=Path, default=RESULTS, help="folder of records (default results/)")
+    common.add_argument("--results", type=whole, default=RESULTS, help="folder of records (default results/)")
     listing = commands.add_parser(
         "list", help="the tables, how much of each is run", parents=[common], allow_abbrev=False
     )
@@ -49,8 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
         command.add_argument("--data", help="another data set in place of the rows' own: a reduced run")
         command.add_argument("--epochs", type=int, help="other epochs than the recipe's: a reduced run")
         command.add_argument("--samples", type=int, help="train on this many samples: a reduced run")
-        command.add_argument("--output", type=Path, default=OUTPUT, help="run folders (default output/experiments/)")
-    run.add_argument("--data-dir", help="folder of the data set")
+        command.add_argument("--output", type=whole, default=OUTPUT, help="run folders (default output/experiments/)")
+    run.add_argument("--data-dir", type=whole, help="folder of the data set")
     run.add_argument("--jobs", type=int, help="runs at a time: one a GPU, else one a core, at most 4")
     run.add_argument(
         "--launcher", default="", help="what starts train.py instead of this Python, several processes say"
@@ -95,14 +101,16 @@ def changes_of(parsed: argparse.Namespace, extra: dict[str, Any]) -> dict[str, A
         if name in OURS:
             raise UserError(f"--{name.replace('_', '-')} behind -- is set by the runner and the table, not by hand")
     given = {"dataset": parsed.data, "epochs": parsed.epochs, "train_num_samples": parsed.samples}
-    given["data_dir"] = getattr(parsed, "data_dir", None)
+    folder = getattr(parsed, "data_dir", None)
+    given["data_dir"] = shown(folder) if folder else None
     given = {name: value for name, value in given.items() if value is not None}
     twice = given.keys() & extra.keys()
     if twice:
         raise UserError(f"{', '.join(sorted(twice))}: given both before and behind --")
-    return {**given, **extra}
+    folders = {name: shown(whole(extra[name])) for name in ("data", "data_dir") if extra.get(name)}
+    return {**given, **extra, **folders}
 
 
 def places_of(parsed: argparse.Namespace) -> Places:
     """Where records and run folders lie."""
-    return Places(output=getattr(parsed, "output", OUTPUT).absolute(), results=parsed.results.absolute())
+    return Places(output=getattr(parsed, "output", OUTPUT), results=parsed.results)

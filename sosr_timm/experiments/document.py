@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm.errors import UserError
+from sosr_timm.experiments.checkout import ROOT
 from sosr_timm.experiments.groups import Group, grouped
 from sosr_timm.experiments.jobs import RESULTS
 from sosr_timm.experiments.measures import TOP1, measure_of
-from sosr_timm.experiments.published import KEYS, ROOT
+from sosr_timm.experiments.published import KEYS
 from sosr_timm.experiments.record import load_records, records_by_settings
 from sosr_timm.experiments.sections import section
 from sosr_timm.experiments.table_file import TABLES, read_table, table_names
@@ -45,7 +46,7 @@ def report(parsed: argparse.Namespace) -> int:
     Raises:
         UserError: an unknown table, or a record that cannot be read.
     """
-    results = parsed.results.absolute()
+    results = parsed.results
     if parsed.table != "all":
         print(table_section(read_table(parsed.table), results, {})[0])
         return 0

@@ -12,7 +12,7 @@ from typing import Any
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.engine.folder import RunFolder, folder_name
-from sosr_timm.experiments.published import ROOT
+from sosr_timm.experiments.checkout import ROOT
 from sosr_timm.experiments.record import load_records, records_by_settings
 from sosr_timm.experiments.settings import OPTIONS, conditions, key_of, settings
 from sosr_timm.experiments.tables import Row, Table

@@ -6,17 +6,16 @@ import fcntl
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
+from sosr_timm.experiments.checkout import ROOT, shown
 from sosr_timm.experiments.collect import record_of
 from sosr_timm.experiments.jobs import RESULT, Job
-from sosr_timm.experiments.published import ROOT
+from sosr_timm.experiments.outcome import Outcome, duration
 from sosr_timm.experiments.record import save_record
 
 TAIL = 15  # lines of a failed run's log that are shown
@@ -25,31 +24,13 @@ POLL, REPORT = 0.2, 60.0  # seconds
 
 @dataclass
 class Running:
-    """A run that is under way."""
+    """A run that is under way; `asked` once it was asked to end."""
 
     job: Job
     process: subprocess.Popen
     log: IO[bytes]
     seat: int
-
-
-@dataclass
-class Outcome:
-    """How the runs ended.
-
-    Attributes:
-        done: finished and written down now.
-        failed: ended badly.
-        stopped: ended early, whole, and can go on.
-        busy: left alone, because some other process runs them.
-        signal: that ended it all, or 0.
-    """
-
-    done: list[Job] = field(default_factory=list)
-    failed: list[Job] = field(default_factory=list)
-    stopped: list[Job] = field(default_factory=list)
-    busy: list[Job] = field(default_factory=list)
-    signal: int = 0
+    asked: bool = False
 
 
 class Pool:
@@ -67,6 +48,7 @@ class Pool:
         self.seats, self.command, self.say = seats, command, say
         self.running: list[Running] = []
         self.outcome = Outcome()
+        self.signals = 0
 
     def run(self, jobs: Sequence[Job]) -> Outcome:
         """Start every job, wait for all; returns how they ended."""
@@ -77,12 +59,13 @@ class Pool:
         try:
             while (waiting and not self.outcome.signal) or self.running:
                 changed = self._start(waiting) + self._collect()
+                self._pass_on()
                 if changed or time.monotonic() - self.reported >= REPORT:
                     self.reported = time.monotonic()
                     self.say(self._progress(jobs, total))
                 time.sleep(POLL)
         finally:
-            self._send(signal.SIGTERM)
+            self._send(signal.SIGTERM)  # where an error of ours leaves them behind
             for number, handler in previous.items():
                 signal.signal(number, handler)
         return self.outcome
@@ -179,25 +162,19 @@ class Pool:
         )
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.outcome.signal:
+        self.signals += 1
+        self.outcome.signal = self.outcome.signal or number
+
+    def _pass_on(self) -> None:
+        """Ask the runs to end where we were asked to, a run too that was being started just then."""
+        if self.signals > 1:
             self._send(signal.SIGKILL)
-            return
-        self.outcome.signal = number
-        print("stopping: the runs write a checkpoint; once more kills them", file=sys.stderr, flush=True)
-        self._send(signal.SIGTERM)
+        elif self.signals and not all(one.asked for one in self.running):
+            self.say("stopping: the runs write a checkpoint; once more kills them")
+            self._send(signal.SIGTERM)
 
     def _send(self, number: int) -> None:
         for one in self.running:
+            one.asked = True
             if one.process.poll() is None:
                 os.killpg(one.process.pid, number)
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"
-
-
-def shown(path: Path) -> str:
-    """A path as short as it can be said from the checkout."""
-    return str(path.relative_to(ROOT)) if path.is_relative_to(ROOT) else str(path)

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.errors import UserError
+from sosr_timm.experiments.checkout import ROOT
 from sosr_timm.options.config_file import read_mapping
 from sosr_timm.registry import close_names
 
-ROOT = Path(__file__).resolve().parents[2]
 PUBLISHED = ROOT / "experiments" / "published"
 # What names a row of a published table, in the order of a title.
 KEYS = ("dataset", "split", "imbalance", "model", "method", "n")

@@ -6,15 +6,15 @@ import argparse
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from sosr_timm.data.catalog import open_source
 from sosr_timm.errors import UserError
+from sosr_timm.experiments.checkout import shown
 from sosr_timm.experiments.command_line import changes_of, places_of
 from sosr_timm.experiments.jobs import DONE, Job, plan_jobs
 from sosr_timm.experiments.machine import seats
-from sosr_timm.experiments.pool import Pool, shown
+from sosr_timm.experiments.pool import Pool
 from sosr_timm.experiments.settings import OPTIONS, arguments
 from sosr_timm.experiments.starting import starting_job, weights_of
 from sosr_timm.experiments.table_file import read_table
@@ -30,8 +30,6 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     """
     table = read_table(parsed.table)
     changes = changes_of(parsed, dict(extra))
-    if changes.get("data_dir"):
-        changes["data_dir"] = shown(Path(changes["data_dir"]).absolute())
     rows = choose_rows(table, parsed.only)
     jobs = plan_jobs(table, rows, parsed.seeds, changes, places_of(parsed))
     if not jobs:

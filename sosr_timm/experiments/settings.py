@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 from sosr_timm import results
 from sosr_timm.data.catalog import open_source
 from sosr_timm.errors import UserError
-from sosr_timm.experiments.published import ROOT
+from sosr_timm.experiments.checkout import ROOT
 from sosr_timm.experiments.tables import Row, Table
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.options.fields import TRAINING, options_of
@@ -42,6 +43,16 @@ def recipe_path(table: Table, row: Row) -> Path:
     return path
 
 
+@functools.cache
+def read_recipe(path: Path) -> Mapping[str, Any]:
+    """The options that a recipe gives, by name; read once, for the many rows that share it.
+
+    Raises:
+        UserError: a fault in it.
+    """
+    return read_config(TrainOptions, path)
+
+
 def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
     """Every option that a row's runs are given, by name.
 
@@ -53,7 +64,7 @@ def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, An
     Raises:
         UserError: no such recipe, or a fault in it.
     """
-    recipe = read_config(TrainOptions, recipe_path(table, row))
+    recipe = read_recipe(recipe_path(table, row))
     start = {"pretrained_path": f"best of {json.dumps(row.start, sort_keys=True)}"} if row.start else {}
     return {**recipe, **row.options, **start, "loss": row.loss, "smoothing": row.smoothing, **changes}
 
@@ -90,7 +101,7 @@ def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:
         UserError: no such recipe, or a data set that cannot be opened.
     """
     path = recipe_path(table, row)
-    recipe = read_config(TrainOptions, path)
+    recipe = read_recipe(path)
     given = {**row.options, "loss": row.loss, "smoothing": row.smoothing, **changes}
     if "dataset" in changes and changes["dataset"] != recipe.get("dataset"):
         given = {**fitted(recipe, changes["dataset"], changes.get("data_dir")), **given}

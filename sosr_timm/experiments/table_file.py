@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.errors import UserError
-from sosr_timm.experiments.published import KEYS, ROOT, published_table
+from sosr_timm.experiments.checkout import ROOT
+from sosr_timm.experiments.published import KEYS, published_table
 from sosr_timm.experiments.tables import Row, Table
 from sosr_timm.experiments.yaml_lines import Place, read_with_lines
 from sosr_timm.losses.spec import parse_loss

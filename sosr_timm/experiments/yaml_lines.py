@@ -23,7 +23,8 @@ def read_with_lines(path: str | Path) -> tuple[dict[str, Any], dict[Place, int]]
     """
     content = read_mapping(path)
     lines: dict[Place, int] = {(): 1}
-    node = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C where PyYAML was built with it
+    node = yaml.compose(Path(path).read_text(encoding="utf-8"), Loader=loader)
     _walk(node, (), lines)
     return content, lines
 
