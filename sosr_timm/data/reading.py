@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 from sosr_timm.errors import UserError
@@ -28,6 +28,12 @@ class Reading:
     target_format: str | None = None
     trust_remote_code: bool = False
     num_classes: int | None = None
+
+    def otherwise(self, other: Reading) -> Reading:
+        """What is given here, and what is not as in another."""
+        return Reading(
+            **{field.name: getattr(self, field.name) or getattr(other, field.name) for field in fields(self)}
+        )
 
     def arguments(self) -> dict[str, Any]:
         """Of `timm.data.create_dataset`; what is not given keeps the reader's default."""

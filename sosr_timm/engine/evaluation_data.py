@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 from sosr_timm.data.allowed_classes import read_allowed_classes
 from sosr_timm.data.catalog import open_source
+from sosr_timm.data.reading import Reading
 from sosr_timm.data.real_labels import read_real_labels
 from sosr_timm.data.source import ImageSource, SourceInfo, spread
+from sosr_timm.engine.datasets import reading as stored_reading
 from sosr_timm.engine.subject import StoredRun
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import ValidateOptions
@@ -18,6 +20,13 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
     data = options.data
     dataset, root, split, class_map = data.dataset, data.data_dir, data.split, data.class_map
     count = data.num_samples
+    reading = Reading(
+        data.input_key,
+        data.target_key,
+        data.target_format or None,
+        data.dataset_trust_remote_code,
+        options.subject.num_classes,
+    )
     if run is None:
         root = root or options.subject.subject
     elif not (dataset or root):
@@ -25,7 +34,9 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
         dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
         split = stored.val_split if split == "validation" else split
         count = stored.val_num_samples if count is None else count
-    return spread(open_source(dataset, root, split, download=data.dataset_download, class_map=class_map), count)
+        reading = reading.otherwise(stored_reading(stored, run.options.model))
+    source = open_source(dataset, root, split, download=data.dataset_download, class_map=class_map, reading=reading)
+    return spread(source, count)
 
 
 def data_name(options: ValidateOptions, run: StoredRun | None) -> str:

@@ -54,6 +54,16 @@ class EvaluationDataOptions:
     num_samples: int | None = flag(None, "evaluate on this many samples, spread over the split evenly")
     dataset_download: bool = flag(False, "let torchvision download the data set where it can")
     class_map: str = flag("", "text file that maps class folder to index")
+    input_key: str | None = flag(
+        None, "field of the image in hfds/NAME; for folders the file endings that count ('.png;.jpg'); else the run's"
+    )
+    target_key: str | None = flag(None, "field of the target in hfds/NAME, or several with commas; else the run's")
+    target_format: str = flag(
+        "",
+        "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class; else the run's",
+        choices=("", "indices", "multihot"),
+    )
+    dataset_trust_remote_code: bool = flag(False, "run the loading script that comes with hfds/NAME (datasets < 4)")
     real_labels: str = flag("", "JSON file of ImageNet's reassessed labels (ReaL)")
     valid_labels: str = flag(
         "", "text file of the classes that may be guessed, as in ImageNet-A: numbers, or names of --class-map"

@@ -134,3 +134,9 @@ def test_file_endings_choose_the_images_of_a_folder(tmp_path):
     assert len(open_source("", root, "train", reading=Reading(".bmp;.png"))) == 7
     assert "holds no image (.bmp)" in refusal("", root, "train", reading=Reading(".bmp"))
     assert refusal("", root, "train", reading=Reading("png")).endswith("such as '.png;.jpg', not 'png'")
+
+
+def test_an_evaluation_reads_the_fields_of_its_run_unless_told_otherwise():
+    run = Reading("photo", "kind", None, True, 10)
+    assert Reading().otherwise(run) == run
+    assert Reading(target_key="sort").otherwise(run) == Reading("photo", "sort", None, True, 10)
