@@ -187,3 +187,12 @@ def test_a_damaged_tar_file(tmp_path):
     with tarfile.open(path, "w"):
         pass
     assert refusal(path).startswith(f"data folder {path}: ")
+
+
+def test_a_class_map_is_no_pickle(tmp_path):
+    class_folders(tmp_path)
+    for name in ("map.pkl", "map.pickle"):
+        with pytest.raises(
+            UserError, match=f"class map {name}: a pickle can run code when it is read; write one class"
+        ):
+            open_source("", str(tmp_path), "train", class_map=name)
