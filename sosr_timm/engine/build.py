@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from timm.layers import set_fast_norm
+
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.seeding import seed_everything
 from sosr_timm.engine.album import Album
 from sosr_timm.engine.augmentation import formats
 from sosr_timm.engine.batches import make_batches, make_mixing
 from sosr_timm.engine.datasets import open_sources
+from sosr_timm.engine.distillation import check_distillation
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.guard import Guard
 from sosr_timm.engine.image_format import image_format
@@ -21,7 +24,7 @@ from sosr_timm.engine.optimization import create_optimizer, learning_rate
 from sosr_timm.engine.order import make_order
 from sosr_timm.engine.run import Progress, Run
 from sosr_timm.engine.schedule import create_schedule
-from sosr_timm.engine.scores import SMALLER_IS_BETTER, best_metric, check_threshold, metric_names
+from sosr_timm.engine.scores import SMALLER_IS_BETTER, best_metric, check_threshold, metric_names, parts_of_task
 from sosr_timm.engine.signals import Requests
 from sosr_timm.engine.task import check_labels, make_task
 from sosr_timm.engine.views import check_views, try_sizes
@@ -41,8 +44,10 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)
     check_labels(options.task, training_source.info)
     check_threshold(options.task)
+    check_distillation(options.task)
     best_metric(options)
     seed_everything(options.run.seed)
+    set_fast_norm(options.model.fast_norm)
     model = create_network(options.model, training_source.info)
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
     num_classes = model.num_classes
@@ -66,7 +71,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         options, training_source, evaluation_source, form, mixing, evaluation, processes.device
     )
 
-    task = make_task(model, loss, options, processes)
+    task = make_task(model, loss, options, form, processes)
     optimizer = create_optimizer(
         task.trainable_module, options.optimizer, learning_rate(options.optimizer, options.schedule, processes.count)
     )
@@ -74,7 +79,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     updates = -(-order.batches_per_epoch // options.optimizer.grad_accum_steps)
     smaller = best_metric(options) in SMALLER_IS_BETTER
     schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed, smaller)
-    names = tuple(loss.parts)
+    names = (*loss.parts, *parts_of_task(options.task))
     suffixes = ("", "_ema") if options.model.model_ema and not options.model.model_ema_force_cpu else ("",)
     columns = [f"train_{name}" for name in ("loss", *names)]
     columns += [f"eval_{name}{suffix}" for suffix in suffixes for name in metric_names(options.task)]

@@ -71,8 +71,9 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         with run.task.no_sync() if position < count - 1 else nullcontext():
             result = run.task(images, target)
             run.processes.accelerator.backward(result["loss"] * run.loss_scale(batch) / count)
-        run.meters.add(result["loss"], run.loss.parts)
-        run.guard.watch(run.step + 1, result["loss"], run.loss.parts)
+        parts = run.parts(result)
+        run.meters.add(result["loss"], parts)
+        run.guard.watch(run.step + 1, result["loss"], parts)
     if run.guard.passes(run.trained.parameters(), run.processes.accelerator.scaler is not None):
         clip_gradients(run)
         run.optimizer.step()

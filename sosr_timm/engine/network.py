@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
-from timm.layers import set_fast_norm
 from torch import nn
 
 from sosr_timm.data.source import SourceInfo
@@ -60,7 +59,6 @@ def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
         UserError: an unknown model, weights that are not to be had, or arguments that the model does not take.
     """
     check_model_name(options.model)
-    set_fast_norm(options.fast_norm)
     arguments = {
         "drop_path_rate": _drop_path(options),
         "drop_block_rate": options.drop_block,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from timm.task import ClassificationTask
+from timm.task import TrainingTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -24,7 +24,7 @@ from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import Console, Stopwatch
 from sosr_timm.engine.meters import Meters
 from sosr_timm.engine.schedule import Schedule
-from sosr_timm.engine.scores import metric_names
+from sosr_timm.engine.scores import metric_names, parts_of_task
 from sosr_timm.engine.signals import Requests
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.train import TrainOptions
@@ -61,7 +61,7 @@ class Run:
     options: TrainOptions
     processes: Processes
     folder: RunFolder
-    task: ClassificationTask
+    task: TrainingTask
     loss: ComposedLoss
     optimizer: torch.optim.Optimizer
     schedule: Schedule
@@ -84,6 +84,10 @@ class Run:
     def metrics(self) -> tuple[str, ...]:
         """Names of what an evaluation finds."""
         return metric_names(self.options.task)
+
+    def parts(self, result: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The parts of a batch's loss by name: what the loss tells, and what a distillation adds."""
+        return {**self.loss.parts, **{name: result[name].detach() for name in parts_of_task(self.options.task)}}
 
     @property
     def updates_per_epoch(self) -> int:

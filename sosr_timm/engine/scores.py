@@ -1,4 +1,4 @@
-"""Which figures an evaluation finds and which of them names the best checkpoint: by the task."""
+"""Which figures training and evaluation find and which of them names the best checkpoint: by the task."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ MANY_LABELS = {
     "sample_f1": "sample F1 {:.2f} %",
     "loss": "BCE {:.4f}",
 }
+# What timm's tasks report beside the loss.
+PARTS = {
+    "logit": ("task_loss", "kd_loss"),
+    "feature": ("task_loss", "kd_loss"),
+    "token": ("task_loss", "distill_loss"),
+}
 Table = MetricTable | MultiLabelTable
 
 
@@ -41,6 +47,11 @@ def new_table(task: TaskOptions, order: EvaluationOrder, num_classes: int, devic
 def metric_names(task: TaskOptions) -> tuple[str, ...]:
     """Names of what an evaluation finds."""
     return (MultiLabelTable if is_multi_label(task) else MetricTable).METRICS
+
+
+def parts_of_task(options: TaskOptions) -> tuple[str, ...]:
+    """Names of what the task adds to the parts of the loss."""
+    return PARTS[options.kd_distill_type] if options.kd_model_name else ()
 
 
 def best_metric(options: TrainOptions) -> str:

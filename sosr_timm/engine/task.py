@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import torch
-from timm.task import ClassificationTask, MultiLabelClassificationTask
+from timm.task import ClassificationTask, MultiLabelClassificationTask, TrainingTask
 from torch import nn
 
 from sosr_timm.data.source import SourceInfo
+from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.engine.distillation import make_distillation
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.views import with_split_batch_norm
 from sosr_timm.errors import UserError
@@ -39,7 +41,9 @@ def weight_type(options: TrainOptions) -> torch.dtype:
     return getattr(torch, name)
 
 
-def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, processes: Processes) -> ClassificationTask:
+def make_task(
+    model: nn.Module, loss: ComposedLoss, options: TrainOptions, form: ImageFormat, processes: Processes
+) -> TrainingTask:
     """The task, on its device, not yet shared by the processes."""
     device, dtype = processes.device, weight_type(options)
     model = with_split_batch_norm(model, options)
@@ -50,8 +54,11 @@ def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, proce
         from timm.layers import convert_sync_batchnorm
 
         model = convert_sync_batchnorm(model)
-    kind = MultiLabelClassificationTask if is_multi_label(options.task) else ClassificationTask
-    task = kind(model, criterion=loss, device=device, dtype=dtype, verbose=False)
+    if options.task.kd_model_name:
+        task = make_distillation(model, loss, options.task, form, processes)
+    else:
+        kind = MultiLabelClassificationTask if is_multi_label(options.task) else ClassificationTask
+        task = kind(model, criterion=loss, device=device, dtype=dtype, verbose=False)
     if options.model.model_ema:
         task.setup_ema(
             decay=options.model.model_ema_decay,
@@ -65,10 +72,12 @@ def make_task(model: nn.Module, loss: ComposedLoss, options: TrainOptions, proce
     return task
 
 
-def compile_step(task: ClassificationTask, backend: str, mode: str | None) -> None:
+def compile_step(task: TrainingTask, backend: str, mode: str | None) -> None:
     """Compile network and loss as one graph for training, and the network alone for evaluation.
 
-    timm compiles the network alone; the call of the task around it is torch's to compile.
+    timm compiles the network alone; the call of the task around it is torch's to compile. A distillation compares
+    statistics by value between its two networks, which timm compiles each for itself.
     """
     task.compile(backend=backend, mode=mode)
-    nn.Module.compile(task, backend=backend, mode=mode)
+    if isinstance(task, ClassificationTask):
+        nn.Module.compile(task, backend=backend, mode=mode)

@@ -17,6 +17,21 @@ class TaskOptions:
         choices=("classification", MULTI_LABEL),
     )
     multilabel_threshold: float = flag(0.5, "probability from which a label counts as predicted, for F1")
+    kd_model_name: str | None = flag(
+        None, "teacher to distil from: a timm model with published weights, or a run folder"
+    )
+    kd_distill_type: str = flag("logit", "what the teacher hands on", choices=("logit", "feature", "token"))
+    kd_loss_type: str = flag("kl", "loss between the logits of student and teacher; timm has 'kl'")
+    distill_loss_weight: float | None = flag(None, "weight of the teacher's part; 1 where neither weight is given")
+    task_loss_weight: float | None = flag(
+        None, "weight of the loss on the labels; given alone, the teacher's part weighs the rest to 1"
+    )
+    kd_temperature: float = flag(4.0, "temperature of the softmax over both networks' logits")
+    kd_student_feature_dim: int | None = flag(None, "size of the student's features; by the model where not given")
+    kd_teacher_feature_dim: int | None = flag(None, "size of the teacher's features; by the model where not given")
+    kd_token_distill_type: str = flag(
+        "soft", "target of a distillation token: the teacher's probabilities or its class", choices=("soft", "hard")
+    )
 
 
 @dataclass
