@@ -16,8 +16,10 @@ def read_class_map(path: str, folder: Path) -> dict[str, int]:
         folder: of the data set.
 
     Raises:
-        UserError: no such file, no text, no class in it, an empty line between classes, or a class twice.
+        UserError: a pickle, no such file, no text, no class in it, an empty line between classes, or a class twice.
     """
+    if Path(path).suffix in (".pkl", ".pickle"):
+        raise UserError(f"class map {path}: a pickle can run code when it is read; write one class a line into a .txt")
     file = Path(path) if Path(path).is_file() else folder / path
     try:
         lines = file.read_text(encoding="utf-8").rstrip().splitlines()

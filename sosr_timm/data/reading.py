@@ -31,9 +31,8 @@ class Reading:
 
     def otherwise(self, other: Reading) -> Reading:
         """What is given here, and what is not as in another."""
-        return Reading(
-            **{field.name: getattr(self, field.name) or getattr(other, field.name) for field in fields(self)}
-        )
+        names = [field.name for field in fields(self)]
+        return Reading(**{name: getattr(self, name) or getattr(other, name) for name in names})
 
     def arguments(self) -> dict[str, Any]:
         """Of `timm.data.create_dataset`; what is not given keeps the reader's default."""

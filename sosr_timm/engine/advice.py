@@ -105,7 +105,9 @@ def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, 
         return "no smaller batch keeps the global batch; try --grad-checkpointing, --amp or a smaller --img-size"
     accumulation = grad_accum_steps * batch_size // fitting[0]
     updates = -(-order.batches_per_epoch // grad_accum_steps)
-    same = updates == -(-(order.num_samples // (fitting[0] * order.world_size)) // accumulation)
+    samples = order.passes.samples_per_epoch
+    same = order.batches_per_epoch == samples // order.global_batch  # neither fixed in number nor of several sizes
+    same = same and updates == -(-(samples // (fitting[0] * order.world_size)) // accumulation)
     advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
     return advice + (
         "; add --resume auto to go on from the last checkpoint" if same else " (from the start of the run)"
