@@ -12,6 +12,7 @@ import yaml
 
 import sosr_timm  # noqa: F401  (registers the models)
 from sosr_timm.data.catalog import DATASETS
+from sosr_timm.engine.loss import loss_spec
 from sosr_timm.engine.optimization import create_optimizer
 from sosr_timm.engine.schedule import create_schedule
 from sosr_timm.losses import create_loss
@@ -59,7 +60,8 @@ def test_the_commands_of_a_header_are_understood(path):
     for command in commands:
         options = load(TrainOptions, shlex.split(command), "").options
         smoothing = options.loss.smoothing or 0.0
-        create_loss(options.loss.loss, smoothing, num_classes=10, soft_targets=options.augmentation.cutmix > 0)
+        spec = loss_spec(options.loss, options.task)
+        create_loss(spec, smoothing, num_classes=10, soft_targets=options.augmentation.cutmix > 0)
 
 
 published = pytest.mark.parametrize("name", PUBLISHED)

@@ -66,19 +66,19 @@ def advising(run: Run) -> Iterator[None]:
     """Turn what torch cannot do into advice.
 
     Raises:
-        UserError: out of memory, with a batch size and an accumulation that keep the global batch; or an operation
-            that --deterministic rules out.
+        UserError: out of memory, with a batch size and an accumulation that keep the global batch; an operation that
+            --deterministic rules out; a network made for another image size.
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:
         advice = advice_on(error, run)
         if advice is None:
             raise
         raise UserError(advice, on_one_rank=True) from None
 
 
-def advice_on(error: RuntimeError, run: Run) -> str | None:
+def advice_on(error: Exception, run: Run) -> str | None:
     """What whoever started the run can do about an error of torch; None where it is none of theirs."""
     text, step = str(error), run.step + 1
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
@@ -88,6 +88,8 @@ def advice_on(error: RuntimeError, run: Run) -> str | None:
     operation, found, _ = text.partition(" does not have a deterministic implementation")
     if found:
         return f"step {step}: {operation} has no deterministic form on this device: leave --deterministic out"
+    if isinstance(error, AssertionError) and "doesn't match model" in text:
+        return f"{text.rstrip('.')}: give --model-kwargs img_size={run.image_format.height} as well"
     return None
 
 
