@@ -35,7 +35,7 @@ def where(places):
 
 def signal_at_first_checkpoint(job):
     def wait():
-        until = time.monotonic() + 120
+        until = time.monotonic() + 300
         while time.monotonic() < until and not checkpoint_folders(job.folder.checkpoints):
             time.sleep(0.02)
         os.kill(os.getpid(), signal.SIGTERM)
