@@ -1,9 +1,9 @@
 """Loss and gradient: ours against torch's cross entropy, timm's losses, our plain path and a loop over the samples.
 
-python benchmarks/bench_loss.py [--quick] [--device cpu|cuda] [--threads N]
+    python -m benchmarks.bench_loss [--quick] [--device cpu|cuda] [--threads N]
 
 All contenders take turns within one run. A ratio is the median over the turns of a contender's time divided by that of
-torch's cross entropy in the same turn. Writes results/bench_loss_<device>.json and docs/bench_loss_<device>.png.
+torch's cross entropy in the same turn. Writes results/bench_loss_<device>.json.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
-from loss_contenders import FOUR, REFERENCE, contenders, make_batch
 from torch import Tensor
 
-from sosr_timm.kernels.scratch import KEPT
+from benchmarks.loss_contenders import COMPILED, FOUR, REFERENCE, contenders, make_batch
+from benchmarks.memory import peak_bytes
 from sosr_timm.results import environment, write_json
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -44,28 +44,20 @@ def synchronize(tensor: Tensor) -> None:
 def peak_beyond(function: Callable, logits: Tensor, target: Tensor) -> float:
     """Most memory in use at once beyond logits and gradient, in sizes of the logits."""
     logits.grad = None
-    KEPT.__dict__.clear()  # so that working memory which a kernel keeps counts too
     if logits.is_cuda:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function(logits, target).backward()
         most = torch.cuda.max_memory_allocated() - before
     else:
-        from torch.profiler import ProfilerActivity, profile
-
-        with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
-            function(logits, target).backward()
-        events = [event for event in profiler.profiler.kineto_results.events() if event.name() == "[memory]"]
-        in_use = most = 0
-        for event in sorted(events, key=lambda event: event.start_ns()):
-            in_use += event.nbytes()
-            most = max(most, in_use)
+        most = peak_bytes(function, logits, target)
     return max(0.0, most / logits.nbytes - 1.0)
 
 
-def measure(rows: int, classes: int, share: float, device: str, turns: int, budget: float) -> dict:
+def measure(
+    functions: dict[str, Callable], rows: int, classes: int, share: float, device: str, turns: int, budget: float
+) -> dict:
     logits, target = make_batch(rows, classes, share, device)
-    functions = contenders(classes)
     for function in functions.values():
         seconds(function, logits, target)
     times: dict[str, list[float]] = {name: [] for name in functions}
@@ -90,6 +82,9 @@ def measure(rows: int, classes: int, share: float, device: str, turns: int, budg
         "milliseconds": {name: 1e3 * statistics.median(values) for name, values in times.items()},
         "ratios": ratios,
         "four_over_sosr": statistics.median(four),
+        "compiled_over_sosr": statistics.median(
+            one / two for one, two in zip(times[COMPILED], times["ours ce+sosr"], strict=True)
+        ),
         "memory_beyond": {
             name: peak_beyond(function, logits, target)
             for name, function in functions.items()
@@ -124,27 +119,6 @@ def table(results: list[dict]) -> str:
     return "\n".join(lines)
 
 
-def plot(results: list[dict], path: Path) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-
-    names = ["ours ce", "ours ce+sosr", f"ours {FOUR}", "timm label smoothing", "plain ce+sosr"]
-    figure, axis = plt.subplots(figsize=(9, 4), layout="constrained")
-    rows = [row for row in results if row["share"] == max(SHARES)]
-    for place, name in enumerate(names):
-        positions = [index + 0.16 * (place - 2) for index in range(len(rows))]
-        axis.bar(positions, [row["ratios"][name] for row in rows], width=0.15, label=name)
-    axis.axhline(1.0, color="black", linewidth=0.8)
-    axis.set_xticks(range(len(rows)), [f"{row['rows']} x {row['classes']}" for row in rows])
-    axis.set_xlabel("samples x classes, every sample over-confident")
-    axis.set_ylabel("time / torch cross entropy")
-    axis.set_title("Loss, forward and backward")
-    figure.legend(loc="outside lower center", ncols=len(names), frameon=False)
-    figure.savefig(path, dpi=120)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
@@ -153,9 +127,13 @@ def main() -> None:
     options = parser.parse_args()
     device = options.device
     torch.set_num_threads(options.threads)
-    shapes, turns, budget = (SHAPES[:2], 5, 2.0) if options.quick else (SHAPES, 51, 12.0)
+    shapes, turns, budget = (SHAPES[:1], 5, 1.0) if options.quick else (SHAPES, 51, 6.0)
     load = os.getloadavg()[0]
-    results = [measure(*shape, share, device, turns, budget) for shape in shapes for share in SHARES]
+    results = []
+    for rows, classes in shapes:
+        torch._dynamo.reset()  # a shape of its own for each: no shape is compiled as any shape
+        functions = contenders(classes)
+        results += [measure(functions, rows, classes, share, device, turns, budget) for share in SHARES]
     about = {**environment(), "load_before": load, "load_after": os.getloadavg()[0]}
     if device == "cuda":
         about["copy_bytes_per_second"] = copy_bandwidth()
@@ -166,8 +144,10 @@ def main() -> None:
     print(", ".join(f"{key} {value}" for key, value in about.items()))
     print(table(results))
     if not options.quick:
-        write_json(ROOT / "results" / f"bench_loss_{device}.json", {"environment": about, "results": results})
-        plot(results, ROOT / "docs" / f"bench_loss_{device}.png")
+        write_json(
+            ROOT / "results" / f"bench_loss_{device}.json",
+            {"environment": about, "threads": options.threads, "results": results},
+        )
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Seconds of a training step, ours with SOSR against a plain loop over timm with cross entropy, in one run.
 
-    python -m benchmarks.bench_train [--repeats 5] [--steps 8] [--quick]
+    python -m benchmarks.bench_train [--repeats 5] [--steps 6] [--quick]
 
 Ours is the engine of train.py. The plain loop is timm's model, loader, optimizer and cross entropy, with the same
 threads, memory layout, batch and augmentation. They take turns, a few steps each, so that a busy moment of the machine
@@ -129,7 +129,7 @@ def measure(arguments: tuple[str, ...], processes: Processes, repeats: int, coun
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="turns of each")
-    parser.add_argument("--steps", type=int, default=8, help="steps in a turn")
+    parser.add_argument("--steps", type=int, default=6, help="steps in a turn")
     parser.add_argument("--threads", type=int, help="of this process; by the machine's cores where not given")
     parser.add_argument("--quick", action="store_true", help="one turn of two steps, and nothing is written")
     arguments = parser.parse_args()

@@ -14,6 +14,7 @@ from sosr_timm.kernels import use_kernel
 
 REFERENCE = "torch cross entropy"
 FOUR = "ce+sosr+maxsup+cp"
+COMPILED = "compiled ce+sosr"
 
 
 def naive_sosr(logits: Tensor, target: Tensor, threshold: float = 0.99, beta: float = 0.5) -> Tensor:
@@ -46,6 +47,7 @@ def contenders(classes: int) -> dict[str, Callable[[Tensor, Tensor], Tensor]]:
         "timm soft target": soft_target,
         **{f"ours {name}": loss for name, loss in ours.items()},
         "plain ce+sosr": plain,
+        COMPILED: torch.compile(create_loss("ce+sosr"), fullgraph=True, dynamic=False),
         "loop ce+sosr": naive_sosr,
     }
 

@@ -24,6 +24,27 @@ def load_logits(z_row, column, class_stride, classes):
 
 
 @triton.jit
+def load_target(
+    row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha,
+    DENSE: tl.constexpr, SOFT: tl.constexpr,
+):  # fmt: skip
+    """What log p is weighted by, which classes are labels, and the target without label smoothing."""
+    inside = column < classes
+    if DENSE:
+        target = tl.load(dense + row * classes + column, mask=inside, other=0.0)
+        un_smoothed = (target - dense_smoothing / classes) / (1.0 - dense_smoothing)
+        keep = inside & (un_smoothed > label_weight)
+    else:
+        keep = column == label
+        target = tl.where(keep, 1.0 - smoothing, 0.0) + tl.where(inside, smoothing / classes, 0.0)
+        un_smoothed = target
+    if SOFT:
+        soft = tl.load(soft_row + column, mask=inside, other=0.0).to(tl.float32)
+        target = alpha * target + (1.0 - alpha) * soft
+    return target, keep, un_smoothed
+
+
+@triton.jit
 def row_kernel(
     logits, gradient, values, index, dense, soft_labels, probability_sum, correct_count, incoming, maxsup_weight,
     rows, classes, row_stride, class_stride, per_row,
@@ -80,20 +101,14 @@ def row_kernel(
         power = tl.where(inside, tl.exp(gap), 0.0)
         gap_sum += tl.sum(gap, axis=0)
         product += tl.sum(power * gap, axis=0)
+        target, keep, un_smoothed = load_target(
+            row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha, DENSE, SOFT
+        )
         if DENSE:
-            target = tl.load(dense + row * classes + column, mask=inside, other=0.0)
-            un_smoothed = (target - dense_smoothing / classes) / (1.0 - dense_smoothing)
-            keep = inside & (un_smoothed > label_weight)
             here = tl.max(tl.where(inside, un_smoothed, -float("inf")), axis=0)
             if here > heaviest:
                 heaviest = here
                 heaviest_class = tl.min(tl.where(inside & (un_smoothed == here), column, 2147483647), axis=0)
-        else:
-            keep = column == label
-            target = tl.where(keep, 1.0 - smoothing, 0.0) + tl.where(inside, smoothing / classes, 0.0)
-        if SOFT:
-            soft = tl.load(soft_row + column, mask=inside, other=0.0).to(tl.float32)
-            target = alpha * target + (1.0 - alpha) * soft
         weight += tl.sum(target, axis=0)
         target_product += tl.sum(target * gap, axis=0)
         label_gap_sum += tl.sum(tl.where(keep, gap, 0.0), axis=0)
@@ -132,18 +147,12 @@ def row_kernel(
         inside = column < classes
         gap = tl.where(inside, z - top, 0.0)
         p = tl.where(inside, tl.exp(gap), 0.0) / total
-        if DENSE:
-            target = tl.load(dense + row * classes + column, mask=inside, other=0.0)
-            keep = (target - dense_smoothing / classes) / (1.0 - dense_smoothing) > label_weight
-        else:
-            keep = column == label
-            target = tl.where(keep, 1.0 - smoothing, 0.0) + smoothing / classes
+        target, keep, _ = load_target(
+            row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha, DENSE, SOFT
+        )
         deviation = tl.where(inside & ~keep, gap - mean, 0.0) * selected
         spread += tl.sum(deviation * deviation, axis=0)
         if GRADIENT:
-            if SOFT:
-                soft = tl.load(soft_row + column, mask=inside, other=0.0).to(tl.float32)
-                target = alpha * target + (1.0 - alpha) * soft
             slope = p * (weight + cp_weight * (gap + surplus)) - target + (2.0 * beta / classes) * deviation
             slope += maxsup * (tl.where(column == top_class, 1.0, 0.0) - 1.0 / classes)
             slope = (slope * scale).to(gradient.dtype.element_ty)
