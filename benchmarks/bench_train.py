@@ -1,6 +1,6 @@
 """Seconds of a training step, ours with SOSR against a plain loop over timm with cross entropy, in one run.
 
-    python -m benchmarks.bench_train [--repeats 5] [--steps 6] [--quick]
+    python -m benchmarks.bench_train [--repeats 5] [--steps 3] [--quick]
 
 Ours is the engine of train.py. The plain loop is timm's model, loader, optimizer and cross entropy, with the same
 threads, memory layout, batch and augmentation. They take turns, a few steps each, so that a busy moment of the machine
@@ -126,10 +126,31 @@ def measure(arguments: tuple[str, ...], processes: Processes, repeats: int, coun
     }
 
 
+def measure_optimizers(device: torch.device, repeats: int) -> dict[str, float]:
+    """Median seconds of an optimizer's step for cifar_resnet20: torch's default, and fused."""
+    model = timm.create_model("cifar_resnet20", num_classes=10).to(device)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 1e-3)
+    optimizers = {
+        f"{name}{', fused' if fused else ''}": create_optimizer_v2(model, opt=name, lr=1e-4, **fused)
+        for name in ("momentum", "adamw")
+        for fused in ({}, {"fused": True})
+    }
+    times: dict[str, list[float]] = {name: [] for name in optimizers}
+    for _ in range(repeats):
+        for name, optimizer in optimizers.items():
+            started = time.perf_counter()
+            optimizer.step()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            times[name].append(time.perf_counter() - started)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--repeats", type=int, default=5, help="turns of each")
-    parser.add_argument("--steps", type=int, default=6, help="steps in a turn")
+    parser.add_argument("--steps", type=int, default=3, help="steps in a turn")
     parser.add_argument("--threads", type=int, help="of this process; by the machine's cores where not given")
     parser.add_argument("--quick", action="store_true", help="one turn of two steps, and nothing is written")
     arguments = parser.parse_args()
@@ -139,6 +160,7 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     load_before = os.getloadavg()[0]
     works = {name: measure(given, processes, repeats, steps) for name, given in WORKS.items()}
+    optimizers = measure_optimizers(processes.device, 5 if arguments.quick else 51)
     table = Table(title=f"{torch.get_num_threads()} threads, {processes.device}", title_justify="left")
     for name in ("work", "ours, images/s", "timm, images/s", "seconds, ours over timm"):
         table.add_column(name, justify="left" if name == "work" else "right")
@@ -146,12 +168,14 @@ def main() -> None:
         rates = (f"{row[key]:,.0f}" for key in ("ours_images_per_second", "timm_images_per_second"))
         table.add_row(name, *rates, f"{row['ours_over_timm']:.3f}")
     Console(width=110).print(table)
+    print("ms of an optimizer's step: " + "  ".join(f"{name} {1e3 * value:.2f}" for name, value in optimizers.items()))
     record = {
         "workers": WORKERS,
         "repeats": repeats,
         "steps": steps,
         "threads": torch.get_num_threads(),
         "works": works,
+        "optimizer_seconds": optimizers,
         "environment": {**results.environment(), "load_before": load_before},
     }
     if not arguments.quick:

@@ -46,7 +46,8 @@ def horizontal(axis: Axes, figures: dict[str, float], label: str, title: str, st
     """A bar for each, with its number behind it."""
     names = list(figures)[::-1]
     bars = axis.barh(names, [figures[name] for name in names])
-    axis.bar_label(bars, fmt=style, padding=4)
+    # White behind the numbers, so that no line runs through them.
+    axis.bar_label(bars, fmt=style, padding=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axis.margins(x=0.15)
     axis.set_xlabel(label)
     axis.set_title(title)
@@ -83,7 +84,7 @@ PICTURES: dict[str, Callable[[dict[str, Any], Figure], None]] = {
 
 def main() -> None:
     for path in sorted((ROOT / "results").glob("bench_*.json")):
-        draw = PICTURES.get(path.stem.rpartition("_")[0])
+        draw = next((picture for name, picture in PICTURES.items() if path.stem.startswith(name)), None)
         if draw is None:
             continue
         figure = plt.figure(figsize=(9, 4), layout="constrained")
