@@ -1,6 +1,6 @@
 """Seconds of a training step, ours with SOSR against a plain loop over timm with cross entropy, in one run.
 
-    python -m benchmarks.bench_train [--repeats 5] [--steps 3] [--quick]
+    python -m benchmarks.bench_train [--repeats 5] [--steps 3] [--only resnet18] [--quick]
 
 Ours is the engine of train.py. The plain loop is timm's model, loader, optimizer and cross entropy, with the same
 threads, memory layout, batch and augmentation. They take turns, a few steps each, so that a busy moment of the machine
@@ -41,7 +41,7 @@ SMALL = ("--model", "cifar_resnet20", "--batch-size", "128", "--crop-padding", "
 LARGE = ("--model", "resnet18", "--batch-size", "64", "--img-size", "64", "--loader", "workers", "--color-jitter", "0")
 WORKS = {
     "cifar_resnet20, 28 px, batches made on the device": SMALL,
-    "the same, channels last": (*SMALL, "--channels-last"),
+    "cifar_resnet20, the same, channels last": (*SMALL, "--channels-last"),
     "resnet18, 64 px, batches made by loader processes": LARGE,
 }
 
@@ -152,6 +152,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5, help="turns of each")
     parser.add_argument("--steps", type=int, default=3, help="steps in a turn")
     parser.add_argument("--threads", type=int, help="of this process; by the machine's cores where not given")
+    parser.add_argument("--only", default="", help="the works whose name contains this")
     parser.add_argument("--quick", action="store_true", help="one turn of two steps, and nothing is written")
     arguments = parser.parse_args()
     repeats, steps = (1, 2) if arguments.quick else (arguments.repeats, arguments.steps)
@@ -159,7 +160,7 @@ def main() -> None:
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     load_before = os.getloadavg()[0]
-    works = {name: measure(given, processes, repeats, steps) for name, given in WORKS.items()}
+    works = {name: measure(given, processes, repeats, steps) for name, given in WORKS.items() if arguments.only in name}
     optimizers = measure_optimizers(processes.device, 5 if arguments.quick else 51)
     table = Table(title=f"{torch.get_num_threads()} threads, {processes.device}", title_justify="left")
     for name in ("work", "ours, images/s", "timm, images/s", "seconds, ours over timm"):
