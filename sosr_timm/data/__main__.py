@@ -1,4 +1,4 @@
-"""Prepare data sets from their official archives, and check prepared ones."""
+"""Prepare data sets and policies from what their authors publish, and check prepared sets."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from sosr_timm.data.prepare.manifest import check_folder
+from sosr_timm.data.prepare.policy import extract_policy
 from sosr_timm.data.prepare.recipes import RECIPES, find_recipe
 from sosr_timm.data.prepare.run import prepare
 from sosr_timm.errors import UserError
@@ -21,6 +22,9 @@ def main(arguments: list[str]) -> int:
         if given.command == "prepare":
             recipe = find_recipe(given.name)
             print(prepare(recipe, Path(given.source), Path(given.destination), given.allow_subset))
+            return 0
+        if given.command == "policy":
+            print(extract_policy(Path(given.source), given.function, Path(given.destination)))
             return 0
         return _check(Path(given.folder))
     except UserError as error:
@@ -53,6 +57,10 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="take archives and counts that are not the official ones; the folder is marked as a part of the set",
     )
+    policy = commands.add_parser("policy", help="make a policy file for --aa from Fast AutoAugment's archive.py")
+    policy.add_argument("source", help="FastAutoAugment/archive.py of the authors' repository")
+    policy.add_argument("function", help="in it: fa_reduced_cifar10 for CIFAR")
+    policy.add_argument("destination", help="file to write, ending in .yaml")
     look = commands.add_parser("check", help="compare every file of a prepared folder with its hash")
     look.add_argument("folder", help="that was prepared")
     return parser

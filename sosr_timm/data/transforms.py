@@ -13,6 +13,7 @@ from torch import Tensor
 from torchvision import transforms
 
 from sosr_timm.data.augment import cutout
+from sosr_timm.data.learned_policies import FilePolicy, learned_policy
 from sosr_timm.data.policies import allow_zero_bits
 from sosr_timm.data.splits import split_stages
 
@@ -96,7 +97,8 @@ def training_transform(
             random crop (padded by `crop_padding`, by nothing where it is None), without colour jitter.
         splits: 0, or this many views of the image, the first one without augmentation: (splits, C, H, W).
         resplit: no random erasing in the first of these views.
-        augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...); with `no_aug` the
+        augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...), `auto_augment` also
+            a name or file of `learned_policies`; with `no_aug` the
             image is only resized and cropped at its centre.
 
     Raises:
@@ -111,12 +113,21 @@ def training_transform(
     crop = _random_crop(image_format, crop_padding, resize)
     if crop:
         augmentation = {**augmentation, "color_jitter": None, "train_crop_mode": None, "scale": None, "ratio": None}
+    policy = learned_policy(augmentation.get("auto_augment"))
+    if policy is not None:
+        # Colour jitter stays off, as with timm's policies.
+        augmentation = {**augmentation, "auto_augment": None, "color_jitter": None}
     stages = create_transform(image_format.input_size, separate=True, **common, **augmentation)
     if crop:
         # timm's first stage is the resized crop, then the flips; only the crop is replaced.
         stages[0].transforms[:1] = crop
     for stage in stages[1].transforms:
         allow_zero_bits(stage)
+    if isinstance(policy, FilePolicy) and not splits:
+        # Where Fast AutoAugment's authors have it: on the image of full size, before crop and flip.
+        stages[0].transforms.insert(1 if crop else 0, policy)
+    elif policy is not None:
+        stages[1].transforms.insert(0, policy)
     if cutout_side is not None:
         stages[2].transforms.append(Cutout(cutout_side))
     if splits:
