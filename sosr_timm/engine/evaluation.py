@@ -20,11 +20,13 @@ from sosr_timm.engine.measure import Measured, measure
 from sosr_timm.engine.placed import place
 from sosr_timm.engine.predictions import MOST_LOGITS
 from sosr_timm.engine.retry import with_smaller_batches
-from sosr_timm.engine.subject import format_of_run, network_by_name, networks_of_run
+from sosr_timm.engine.subject import StoredRun, format_of_run, network_by_name, networks_of_run
 from sosr_timm.engine.subjects import Subject
 from sosr_timm.engine.together import together
 from sosr_timm.errors import UserError
+from sosr_timm.metrics.confusion import ClassCounts
 from sosr_timm.metrics.samples import Samples
+from sosr_timm.metrics.shots import accuracy_by_shots
 from sosr_timm.metrics.temperature import calibrate
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
@@ -79,6 +81,7 @@ def evaluate_subject(
     record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
     names = source.info.class_names
     found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
+    sizes = training_class_sizes(run, classes.count)
     for title, network in networks.items():
         placed, fed = _place(network, form, options, processes, classes)
 
@@ -101,6 +104,9 @@ def evaluate_subject(
         check_labels(samples, source, classes.allowed if not classes.renumbered else None)
         check_finite(samples, source, title)
         record["weights"][title] = figures(measured.table, samples, classes.count)
+        if sizes is not None:
+            counts = ClassCounts.of(samples.target, samples.guesses[:, 0], classes.count)
+            record["weights"][title]["shots"] = accuracy_by_shots(counts, sizes)
         if real is not None:
             record["weights"][title]["real_labels"] = real_accuracy(samples.guesses, real)
         if options.report.temperature and processes.is_main:
@@ -140,3 +146,11 @@ def _place(
         processes,
         lambda: place(network, form, options.subject, processes.device, classes.allowed, classes.renumbered),
     )
+
+
+def training_class_sizes(run: StoredRun | None, classes: int) -> list[int] | None:
+    """Training images of each class of a run with --long-tail; None for any other, or where classes were left out."""
+    if run is None or run.options.data.long_tail is None:
+        return None
+    sizes = run.about["data"]["class_sizes"]
+    return sizes if len(sizes) == classes else None

@@ -12,7 +12,7 @@ from sosr_timm.data.variants import make_worse
 from sosr_timm.engine.training_labels import NAME, read_training_labels
 from sosr_timm.errors import UserError
 from sosr_timm.results import load_result
-from tests.engine.harness import SMALL, assert_same_run, only_run, train_here
+from tests.engine.harness import SMALL, assert_same_run, only_run, train_here, validate
 
 WORSE = ("--train-num-samples", "400", "--long-tail", "0.2", "--label-noise", "0.4")
 
@@ -38,6 +38,24 @@ def test_labels_are_stored_and_a_resumed_run_has_them(tmp_path):
     (parts.path / NAME).write_bytes(kept)
     assert train_here("--resume", parts.path) == 0
     assert_same_run(straight, parts)
+
+
+def test_an_evaluation_of_a_long_tailed_run_is_told_by_shots(tmp_path, capsys):
+    whole = ("--epochs", "1", "--train-num-samples", "1438", "--batch-size", "64")
+    assert train_here(*SMALL, *whole, "--long-tail", "0.1", "--output", tmp_path) == 0
+    run = only_run(tmp_path)
+    found = validate(capsys, run.path)["weights"]["weights"]
+    sizes = json.loads(run.about.read_text())["data"]["class_sizes"]
+    members = [
+        sum(size > 100 for size in sizes),
+        sum(20 <= size <= 100 for size in sizes),
+        sum(size < 20 for size in sizes),
+    ]
+    groups = [found["shots"][name] for name in ("many", "medium", "few")]
+    assert [group["classes"] for group in groups] == members and min(members) > 0
+    assert sum(group["count"] for group in groups) == found["count"]
+    right = sum(group["count"] * group["top1"] for group in groups)
+    assert right / found["count"] == pytest.approx(found["top1"])
 
 
 def test_a_run_on_the_whole_set_has_no_such_file(tmp_path):
