@@ -10,7 +10,7 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import save_file
-from timm.layers import TestTimePoolHead
+from timm import layers
 from timm.models import build_model_with_cfg, register_model, save_for_hf
 from torch import nn
 
@@ -133,7 +133,7 @@ def test_pooling_at_test_time_is_timms():
     logits = torch.einsum("mchw,kc->mkhw", pooled, network.fc.weight) + network.fc.bias[:, None, None]
     expected = 0.5 * (logits.mean(dim=(2, 3)) + logits.amax(dim=(2, 3)))
     placed, form = place(network, FORM, SubjectOptions(test_pool=True), CPU)
-    assert isinstance(placed.network, TestTimePoolHead)
+    assert isinstance(placed.network, layers.TestTimePoolHead)
     assert form.crop_pct == 1.0
     torch.testing.assert_close(placed.eval()(images), expected)
     small = ImageFormat(3, 32, 32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.9, "center", "RGB")
