@@ -29,6 +29,7 @@ from sosr_timm.metrics.samples import Samples
 from sosr_timm.metrics.shots import accuracy_by_shots
 from sosr_timm.metrics.temperature import calibrate
 from sosr_timm.options.load import Loaded
+from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 
 
@@ -66,6 +67,11 @@ def evaluate_subject(
     """
     options, run = subject.options, subject.run
     data = options.data
+    if source.info.multi_hot or (run is not None and is_multi_label(run.options.task)):
+        raise UserError(
+            f"{subject.name}: validate.py evaluates one class per image; figures of many labels are those that "
+            "train.py writes after each epoch (summary.csv)"
+        )
     networks, form = together(processes, lambda: _networks(subject, source))
     network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
     classes = choose_classes(options, source.info, network_classes)

@@ -66,7 +66,9 @@ def start(options: ValidateOptions, runs: list[StoredRun]) -> Processes:
         if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
             raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
         amp, amp_dtype = next(iter(precisions), (False, amp_dtype))
-    processes = start_processes(amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes)
+    processes = start_processes(
+        amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
+    )
     show_log(processes.is_main)
     torch.manual_seed(options.report.seed)
     if subject.fast_norm:

@@ -43,9 +43,7 @@ TRAIN_REFUSED = _TORCHSCRIPT | {
 }
 _NAFLEX_EVALUATION = "NaFlex batches are packed sequences of patches; --img-size evaluates images at another size"
 VALIDATE_REFUSED = _TORCHSCRIPT | {
-    "aot_autograd": Refusal(
-        False, "torch.compile does what it was for; use --torchcompile"
-    ),
+    "aot_autograd": Refusal(False, "torch.compile does what it was for; use --torchcompile"),
     "tf_preprocessing": Refusal(
         False, "it decodes and resizes with TensorFlow; --interpolation and --crop-mode choose how images are resized"
     ),

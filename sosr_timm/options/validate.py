@@ -43,6 +43,7 @@ class SubjectOptions:
     model_dtype: str | None = flag(
         None, "type of the weights and images, without mixed precision", choices=("float32", "float16", "bfloat16")
     )
+    device: str | None = flag(None, "device to evaluate on (cuda, cuda:1, cpu); Accelerate's choice where not given")
     fast_norm: bool = flag(False, "normalisation layers in the type of mixed precision")
 
 

@@ -10,6 +10,7 @@ OTHER_DEFAULT = {
     ("train", "output"): "timm's empty text means output/train as well; ours shows it",
     ("train", "checkpoint_hist"): "a checkpoint holds everything that resuming needs, so ten of them fill a disk",
     ("train", "device"): "Accelerate finds the accelerator, or takes the CPU where timm's cuda would not start",
+    ("validate", "device"): "Accelerate finds the accelerator, or the CPU where there is none",
     ("validate", "model"): "what is evaluated may be a run folder, which knows its model",
     ("validate", "batch_size"): "a run folder knows its batch size; timm's 256 holds for everything else",
     ("validate", "results_format"): "the record of a run is JSON everywhere in this project",
