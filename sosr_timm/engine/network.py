@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
+from safetensors import SafetensorError
 from torch import nn
 
 from sosr_timm.data.source import SourceInfo
 from sosr_timm.errors import UserError
+from sosr_timm.models.download import checked_download
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.registry import close_names
 
-NO_LAYOUT = ("hf-hub:", "hf_hub:", "local-dir:")
+HUB = ("hf-hub:", "hf_hub:")
+NO_LAYOUT = (*HUB, "local-dir:")
+NO_MODEL = (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError, SafetensorError)
 
 
 def check_model_name(name: str) -> None:
@@ -70,17 +74,19 @@ def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
     if options.pretrained_path:
         _check_file(options.pretrained_path, "--pretrained-path")
         arguments["pretrained_cfg_overlay"] = {"file": options.pretrained_path, "num_classes": -1}
+    repository = options.model.partition(":")[2] if options.model.startswith(HUB) else None
     try:
-        model = timm.create_model(
-            options.model,
-            pretrained=options.pretrained or bool(options.pretrained_path),
-            in_chans=channels_of(options, info),
-            num_classes=number_of_classes(options, info),
-            drop_rate=options.drop,
-            **arguments,
-            **options.model_kwargs,
-        )
-    except (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError) as error:
+        with checked_download(repository):
+            model = timm.create_model(
+                options.model,
+                pretrained=options.pretrained or bool(options.pretrained_path),
+                in_chans=channels_of(options, info),
+                num_classes=number_of_classes(options, info),
+                drop_rate=options.drop,
+                **arguments,
+                **options.model_kwargs,
+            )
+    except NO_MODEL as error:
         raise UserError(f"model '{options.model}': {_one_line(error)}") from None
     _initialise_head(model, options)
     if options.initial_checkpoint:

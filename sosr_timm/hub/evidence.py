@@ -8,9 +8,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sosr_timm.engine.evaluation_data import data_name
 from sosr_timm.engine.evaluation_files import RECORD, RELIABILITY
 from sosr_timm.engine.subject import StoredRun
-from sosr_timm.engine.validation import data_name, run_validation
+from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions

@@ -18,14 +18,14 @@ class DamagedWeightsError(RuntimeError):
 
 
 @contextmanager
-def checked_download(repository: str, cache_dir: str | os.PathLike | None = None) -> Iterator[None]:
+def checked_download(repository: str | None, cache_dir: str | os.PathLike | None = None) -> Iterator[None]:
     """Around code that loads a repository's weights: raises where what was downloaded is not what the Hub has.
 
     The Hub's client compares sizes only. Its cache names a large file by the SHA-256 that the Hub told it, so the file
     can be held against its own name. A damaged one is deleted, so that the next attempt downloads it anew.
 
     Args:
-        repository: `organisation/name`.
+        repository: `organisation/name` or `organisation/name@revision`; None where nothing is downloaded.
         cache_dir: of the client; its default where None.
 
     Raises:
@@ -39,8 +39,11 @@ def checked_download(repository: str, cache_dir: str | os.PathLike | None = None
     _check_download(repository, cache_dir)
 
 
-def _check_download(repository: str, cache_dir: str | os.PathLike | None) -> None:
-    found = try_to_load_from_cache(repository, "model.safetensors", cache_dir=cache_dir)
+def _check_download(repository: str | None, cache_dir: str | os.PathLike | None) -> None:
+    if repository is None:
+        return
+    name, _, revision = repository.partition("@")
+    found = try_to_load_from_cache(name, "model.safetensors", cache_dir=cache_dir, revision=revision or None)
     if not isinstance(found, str) or not os.path.islink(found):
         return  # not downloaded, or a cache without links, where the file's name is not its hash
     blob = Path(found).parent / os.readlink(found)

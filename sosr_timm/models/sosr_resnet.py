@@ -6,7 +6,6 @@ The authors trained torchvision's ResNets, whose residual branches do not start 
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 from huggingface_hub.errors import EntryNotFoundError, GatedRepoError, OfflineModeIsEnabled, RepositoryNotFoundError
@@ -48,7 +47,7 @@ def _create_sosr_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Mo
         DamagedWeightsError: what was downloaded is not what the Hub has.
     """
     try:
-        with checked_download(hub_id(variant, "in1k"), options.get("cache_dir")) if pretrained else nullcontext():
+        with checked_download(hub_id(variant, "in1k") if pretrained else None, options.get("cache_dir")):
             return build_model_with_cfg(ResNet, variant, pretrained, **options)
     except GatedRepoError:
         raise  # it exists; the Hub's own message says how to get in
