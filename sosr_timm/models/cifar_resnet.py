@@ -20,7 +20,7 @@ from timm.models._features import feature_take_indices
 from timm.models.resnet import BasicBlock, Bottleneck, ResNet
 from torch import Tensor, nn
 
-from sosr_timm.models.weights import cifar_cfg
+from sosr_timm.models.weights import cifar_cfg, shipped_cfg
 
 __all__ = ["CifarResNet"]
 
@@ -113,7 +113,8 @@ class CifarResNet(ResNet):
 
 default_cfgs = generate_default_cfgs(
     {
-        "cifar_resnet20.untrained": cifar_cfg(num_classes=10),
+        "cifar_resnet20.sosr_fashion_mnist": shipped_cfg("cifar_resnet20.sosr_fashion_mnist"),
+        "cifar_resnet20.untrained*": cifar_cfg(num_classes=10),  # last and with *, so that it stays the default
         "cifar_resnet56.untrained": cifar_cfg(),
         "cifar_resnet110.untrained": cifar_cfg(),
         "cifar_se_resnet110.untrained": cifar_cfg(),
