@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
+from huggingface_hub import constants, file_download
 
 from sosr_timm.engine.folder import RunFolder
 from tests.engine.harness import SMALL, train_here
@@ -31,8 +31,9 @@ def run(runs) -> RunFolder:
 def point_at(endpoint: str, monkeypatch) -> None:
     """Tell the client, which reads the environment once, of another Hub; it does not sleep between its attempts."""
     monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    template = constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", endpoint + "".join(template[1:]))
+    template = endpoint + "".join(constants.HUGGINGFACE_CO_URL_TEMPLATE.partition("/{repo_id}")[1:])
+    for module in (constants, file_download):  # older clients have copies of the name
+        monkeypatch.setattr(module, "HUGGINGFACE_CO_URL_TEMPLATE", template, raising=False)
     monkeypatch.setattr(time, "sleep", lambda seconds: None)
 
 
@@ -41,7 +42,7 @@ def hub(monkeypatch, tmp_path):
     """The stand-in, and the client told of it."""
     memory, server = stand_in.start()
     point_at(memory.endpoint, monkeypatch)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True, raising=False)
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
     monkeypatch.setenv("HF_TOKEN", stand_in.WRITER)

@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import re
+import socket
 import threading
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -98,7 +99,8 @@ class Handler(BaseHTTPRequestHandler):
             fault.times -= 1
         if fault is not None and fault.status == 0:
             self.rfile.read(min(1000, int(self.headers.get("Content-Length", 0))))
-            self.connection.close()
+            self.close_connection = True
+            self.connection.shutdown(socket.SHUT_RDWR)
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if fault is not None and fault.status > 0:
