@@ -15,7 +15,12 @@ from sosr_timm.options.validate import ValidateOptions
 
 ROOT = Path(__file__).resolve().parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/launch.md", "docs/checkpoints.md")
+PAGES = [
+    "README.md",
+    "CONTRIBUTING.md",
+    "MODELS.md",
+    *(f"docs/{path.name}" for path in sorted((ROOT / "docs").glob("*.md"))),
+]
 SNIPPETS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 COMMANDS = [line for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL) for line in block.splitlines()]
 LOSSES = re.findall(r"^\| `(\w+)` \((base|penalty)\) \| (.*?) \|.* \| (\w+) \| (\w+) \|$", README, flags=re.MULTILINE)

@@ -47,12 +47,20 @@ def train(record: dict[str, Any]) -> str:
     return f"Seconds of a training step with `sosr` over those of a plain loop over timm with cross entropy: {ratios}."
 
 
+def validate(record: dict[str, Any]) -> str:
+    return (
+        f"`validate.py` over a plain loop over timm's loader and model, images per second of {record['model']} at "
+        f"64 pixels with {record['workers']} workers: {record['over_plain_loop']:.3f}."
+    )
+
+
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "bench_resilience": resilience,
     "bench_step": step,
     "bench_loader": loader,
     "bench_loss": loss,
     "bench_train": train,
+    "bench_validate": validate,
 }
 
 
