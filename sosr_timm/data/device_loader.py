@@ -54,6 +54,13 @@ def why_not(source: ImageSource, image_format: ImageFormat) -> str | None:
     return None
 
 
+def why_not_evaluated(source: ImageSource, image_format: ImageFormat) -> str | None:
+    """Why a set cannot be kept on the device as it is evaluated, which may be cropped; None where it can."""
+    if image_format.crop_pct != 1.0:
+        return f"--crop-pct {image_format.crop_pct:g} resizes image by image"
+    return why_not(source, image_format)
+
+
 class DeviceImages:
     """A set in memory, on the device.
 

@@ -12,6 +12,7 @@ from sosr_timm.data.device_loader import (
     DeviceTrainingBatches,
     arrays_of,
     why_not,
+    why_not_evaluated,
 )
 from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluation_loader
 from sosr_timm.data.mixing import Mixing
@@ -59,7 +60,7 @@ def objection_to_order(options: TrainOptions) -> str | None:
 
 
 def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource, form: ImageFormat) -> bool:
-    """Whether --loader means the device.
+    """Whether --loader means the device: of training, and of evaluation where that crops nothing away.
 
     Raises:
         UserError: it is asked for and cannot be.
@@ -70,6 +71,7 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
         return False
     why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
     if options.data.loader == "device":
+        why = why or why_not_evaluated(evaluation, form)
         if why:
             raise UserError(f"--loader device: {why}")
         return True
@@ -120,13 +122,15 @@ def make_batches(
     transforms = tuple(make_training_transform(options.augmentation, size) for size in formats(form, options.sizes))
     if on_device(options, training, evaluation, form):
         batches = training_on_device(options, training, form, mixing, device, order.rank)
-        of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
-        return batches, DeviceEvaluationLoader(of_evaluation, order)
-    seed, data = options.run.seed, options.data
-    spared = without_erasing(options.augmentation, formats(form, options.sizes))
-    batches = TrainingBatches(training, transforms, form.image_mode, seed, order.rank, mixing, spared)
+        if why_not_evaluated(evaluation, form) is None:
+            of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
+            return batches, DeviceEvaluationLoader(of_evaluation, order)
+    else:
+        spared = without_erasing(options.augmentation, formats(form, options.sizes))
+        seed = options.run.seed
+        batches = TrainingBatches(training, transforms, form.image_mode, seed, order.rank, mixing, spared)
     of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
-    return batches, evaluation_loader(of_evaluation, data.workers, data.pin_mem)
+    return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem)
 
 
 def make_mixing(

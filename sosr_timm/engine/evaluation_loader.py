@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import torch
 
 from sosr_timm.data.augment import normalise
-from sosr_timm.data.device_loader import LARGEST, DeviceEvaluationLoader, DeviceImages, arrays_of, why_not
+from sosr_timm.data.device_loader import LARGEST, DeviceEvaluationLoader, DeviceImages, arrays_of, why_not_evaluated
 from sosr_timm.data.loaders import Batch, EvaluationBatches, evaluation_loader
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource
@@ -45,9 +45,7 @@ def objection(source: ImageSource, form: ImageFormat, border: int | None) -> str
     """Why the device cannot hold the images as they are evaluated; None where it can."""
     if border:
         return "--crop-border-pixels is done image by image"
-    if form.crop_pct != 1.0:
-        return f"--crop-pct {form.crop_pct:g} resizes image by image"
-    return why_not(source, form)
+    return why_not_evaluated(source, form)
 
 
 def make_loader(

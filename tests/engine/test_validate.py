@@ -15,7 +15,7 @@ from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from tests.engine.harness import SMALL, only_run, train_here, validate
+from tests.engine.harness import SMALL, TINY, only_run, train_here, validate
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +32,22 @@ def test_a_run_folder_gives_the_figures_of_its_best_epoch(run, capsys):
         assert record["weights"]["weights"][name] == stored[name]
         assert record["weights"]["average of weights"][name] == stored[f"{name}_ema"]
     assert json.loads((run.path / "evaluation.json").read_text()) == record
+
+
+def test_an_evaluation_that_crops_is_the_same_in_training_and_by_any_loader(capsys, tmp_path):
+    arguments = [*SMALL, *TINY, "--crop-pct", "0.8", "--no-aug", "--hflip", "0"]
+    found = []
+    for loader in ("auto", "workers"):
+        assert train_here(*arguments, "--loader", loader, "--output", tmp_path / loader) == 0
+        found.append(json.loads((only_run(tmp_path / loader).path / "result.json").read_text())["last"])
+    names = ("top1", "top5", "loss", "ece", "brier")
+    record = validate(capsys, only_run(tmp_path / "auto").path, "--which", "last")["weights"]["weights"]
+    assert [record[name] for name in names] == [found[0][name] for name in names]
+    whole = validate(capsys, only_run(tmp_path / "auto").path, "--which", "last", "--crop-pct", "1")
+    assert whole["weights"]["weights"]["loss"] != record["loss"]
+    assert [found[0][name] for name in names] == [found[1][name] for name in names]
+    with pytest.raises(UserError, match=r"--loader device: --crop-pct 0\.8 resizes image by image"):
+        train_here(*arguments, "--loader", "device", "--output", tmp_path / "device")
 
 
 def test_the_last_checkpoint_and_a_checkpoint_folder(run, capsys):
