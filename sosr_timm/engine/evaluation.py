@@ -14,12 +14,14 @@ from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.evaluation_data import Classes, choose_classes, data_name, real_labels_of
 from sosr_timm.engine.evaluation_loader import make_loader
+from sosr_timm.engine.evaluation_task import task_of
 from sosr_timm.engine.figures import check_finite, check_labels, figures
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.measure import Measured, measure
 from sosr_timm.engine.placed import place
 from sosr_timm.engine.predictions import MOST_LOGITS
 from sosr_timm.engine.retry import with_smaller_batches
+from sosr_timm.engine.scores import new_table
 from sosr_timm.engine.subject import StoredRun, format_of_run, network_by_name, networks_of_run
 from sosr_timm.engine.subjects import Subject
 from sosr_timm.engine.together import together
@@ -39,7 +41,7 @@ class Evaluation:
 
     Attributes:
         record: as evaluation.json holds it.
-        samples: the predictions by the name of the weights.
+        samples: the predictions by the name of the weights; none where images have many labels.
         class_names: by number, or None.
         classes: K of the predictions.
     """
@@ -67,11 +69,7 @@ def evaluate_subject(
     """
     options, run = subject.options, subject.run
     data = options.data
-    if source.info.multi_hot or (run is not None and is_multi_label(run.options.task)):
-        raise UserError(
-            f"{subject.name}: validate.py evaluates one class per image; figures of many labels are those that "
-            "train.py writes after each epoch (summary.csv)"
-        )
+    task = task_of(subject, source)
     networks, form = together(processes, lambda: _networks(subject, source))
     network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
     classes = choose_classes(options, source.info, network_classes)
@@ -85,6 +83,8 @@ def evaluate_subject(
         raise UserError("--batch-size is at least 1 and --workers at least 0")
     parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
     record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
+    if is_multi_label(task):
+        record |= {"task": task.task, "multilabel_threshold": task.multilabel_threshold}
     names = source.info.class_names
     found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
     sizes = training_class_sizes(run, classes.count)
@@ -99,6 +99,7 @@ def evaluate_subject(
                 order,
                 processes,
                 classes=classes.count,
+                table=new_table(task, order, classes.count, processes.device),
                 title=title,
                 channels_last=options.subject.channels_last,
                 keep_logits=keeps_logits(options, len(source), classes.count),
@@ -106,6 +107,11 @@ def evaluate_subject(
             )
 
         measured, batch_size = with_smaller_batches(one_pass, batch_size, retry)
+        record["speed"][title], record["image_format"] = measured.speed, asdict(fed)
+        if measured.samples is None:
+            check_finite(measured.table, source, title)
+            record["weights"][title] = measured.table.compute()
+            continue
         samples = measured.samples.read()
         check_labels(samples, source, classes.allowed if not classes.renumbered else None)
         check_finite(samples, source, title)
@@ -117,9 +123,7 @@ def evaluate_subject(
             record["weights"][title]["real_labels"] = real_accuracy(samples.guesses, real)
         if options.report.temperature and processes.is_main:
             record["weights"][title]["temperature"] = _calibrated(samples, options)
-        record["speed"][title] = measured.speed
         found.samples[title] = samples
-        record["image_format"] = asdict(fed)
     record.update(batch_size=batch_size, parameters=parameters, environment=results.environment())
     return found
 

@@ -19,6 +19,13 @@ from sosr_timm.metrics.plots import confusion_plot, reliability_plot
 RECORD, RELIABILITY = "evaluation.json", "reliability.png"
 SCORES = {"precision": "prec. %", "recall": "recall %", "f1": "F1 %"}
 COLUMNS = {"top1": "top-1 %", "top5": "top-5 %", "loss": "NLL", "ece": "ECE", "brier": "Brier"}
+MANY_LABELS = {
+    "map": "mAP %",
+    "micro_f1": "micro F1 %",
+    "macro_f1": "macro F1 %",
+    "sample_f1": "sample F1 %",
+    "loss": "BCE",
+}
 
 
 def show(record: dict[str, Any], average: str | None = None) -> None:
@@ -31,23 +38,24 @@ def show(record: dict[str, Any], average: str | None = None) -> None:
     table = Table(title=f"{record['subject']} on {record['data']}", title_justify="left")
     scores = SCORES if average else {}
     real = any("real_labels" in metrics for metrics in record["weights"].values())
-    heads = [*COLUMNS.values(), *(f"{average} {head}" for head in scores.values())]
+    columns = MANY_LABELS if "task" in record else COLUMNS
+    heads = [*columns.values(), *(f"{average} {head}" for head in scores.values())]
     for title in ("", *heads, *(("ReaL top-1 %",) if real else ()), "images", "images/s"):
         table.add_column(title, justify="right" if title else "left", no_wrap=not title)
     for title, metrics in record["weights"].items():
-        values = _values(metrics)
+        values = _values(metrics, columns)
         values += [f"{100 * metrics['averages'][average][name]:.2f}" for name in scores]
         values += [f"{metrics['real_labels']['top1']:.2f}"] if real else []
         rate = record["speed"][title]["images_per_second"]
         table.add_row(title, *values, f"{metrics['count']:,}", f"{rate:,.0f}")
         for part, others in temperature_rows(title, metrics).items():
-            empty = [""] * (len(values) - len(COLUMNS))
-            table.add_row(part, *_values(others), *empty, f"{others['count']:,}", "")
+            empty = [""] * (len(values) - len(columns))
+            table.add_row(part, *_values(others, columns), *empty, f"{others['count']:,}", "")
     print_table(table)
 
 
-def _values(metrics: dict[str, Any]) -> list[str]:
-    return [f"{metrics[name]:.{2 if '%' in head else 4}f}" for name, head in COLUMNS.items()]
+def _values(metrics: dict[str, Any], columns: dict[str, str]) -> list[str]:
+    return [f"{metrics[name]:.{2 if '%' in head else 4}f}" for name, head in columns.items()]
 
 
 def temperature_rows(title: str, metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
@@ -61,7 +69,9 @@ def temperature_rows(title: str, metrics: dict[str, Any]) -> dict[str, dict[str,
 def show_rows(rows: list[dict[str, Any]]) -> None:
     """The results of a list as a table on standard output, in their order."""
     table = Table(title=f"{len(rows)} results", title_justify="left")
-    heads = {"top1": "top-1 %", "top5": "top-5 %", "loss": "NLL", "ece": "ECE", "images_per_second": "images/s"}
+    many = any("map" in row for row in rows)
+    heads = MANY_LABELS if many else {name: COLUMNS[name] for name in ("top1", "top5", "loss", "ece")}
+    heads = heads | {"images_per_second": "images/s"}
     for title in ("model", *heads.values()):
         table.add_column(title, justify="left" if title == "model" else "right")
     for row in rows:
@@ -85,13 +95,15 @@ def say(record: Any) -> None:
 
 
 def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
-    """evaluation.json and reliability.png; with `per_class` classes.csv, confusion.csv and confusion.png.
+    """evaluation.json; of one class per image reliability.png; with `per_class` classes.csv, confusion.csv and .png.
 
     Raises:
         OSError: they cannot be written.
     """
     record = found.record
     results.write_json(folder / RECORD, record)
+    if "task" in record:
+        return
     panels: dict[str, dict[str, Any]] = {}
     for title, metrics in record["weights"].items():
         panels |= {title: metrics, **temperature_rows(title, metrics)}

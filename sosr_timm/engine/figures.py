@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 
 from sosr_timm.data.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.calibration import adaptive_calibration_error
 from sosr_timm.metrics.confusion import ClassCounts
+from sosr_timm.metrics.multi_label import MultiLabelTable
 from sosr_timm.metrics.samples import Samples
 from sosr_timm.metrics.table import MetricTable
 
@@ -31,16 +33,18 @@ def figures(table: MetricTable, samples: Samples, classes: int) -> dict[str, Any
     }
 
 
-def check_finite(samples: Samples, source: ImageSource, title: str) -> None:
+def check_finite(found: Samples | MultiLabelTable, source: ImageSource, title: str) -> None:
     """Raise where an image got logits that are no numbers: no figure could be made of them.
 
     Raises:
         UserError: with the first such image.
     """
-    bad = np.flatnonzero(~np.isfinite(samples.probabilities).all(axis=1))
+    many = isinstance(found, MultiLabelTable)
+    finite = torch.isfinite(found.logits).numpy() if many else np.isfinite(found.probabilities)
+    bad = np.flatnonzero(~finite.all(axis=1))
     if len(bad):
         raise UserError(
-            f"{title}: the logits of {len(bad)} of {len(samples.target)} images are not finite, first those of "
+            f"{title}: the logits of {len(bad)} of {len(finite)} images are not finite, first those of "
             f"{source.name(int(bad[0]))}; damaged weights, or a precision that is "
             "too low (--amp-dtype, --model-dtype)"
         )

@@ -15,6 +15,7 @@ from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.engine.evaluate import evaluate_part
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import logger
+from sosr_timm.engine.scores import Table
 from sosr_timm.engine.together import together
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
@@ -26,13 +27,13 @@ class Measured:
 
     Attributes:
         table: of the metrics.
-        samples: the predictions.
+        samples: the predictions; None where images have many labels.
         speed: `images_per_second` of all processes, without the first batch where there are others; `data_wait`, the
             share of the time spent waiting for data; `seconds` of the whole pass.
     """
 
-    table: MetricTable
-    samples: SampleTable
+    table: Table
+    samples: SampleTable | None
     speed: dict[str, float]
 
 
@@ -102,6 +103,7 @@ def measure(
     processes: Processes,
     *,
     classes: int,
+    table: Table | None = None,
     title: str = "",
     channels_last: bool = False,
     keep_logits: bool = False,
@@ -115,6 +117,7 @@ def measure(
         order: that the loader follows.
         processes: that share the pass.
         classes: K of the logits.
+        table: to fill; one of single-label metrics where not given.
         title: of the progress line.
         channels_last: memory layout of the images.
         keep_logits: keep them all.
@@ -124,24 +127,30 @@ def measure(
         UserError: an image that cannot be read.
         Exception: what failed, on every process.
     """
-    samples = SampleTable(order.num_samples, classes, keep_logits=keep_logits, device=processes.device)
+    table = MetricTable(order.num_batches, device=processes.device) if table is None else table
+    samples = None
+    if isinstance(table, MetricTable):
+        samples = SampleTable(order.num_samples, classes, keep_logits=keep_logits, device=processes.device)
     progress = Progress(title, len(order), processes, interval)
 
     def each_batch(batch: int, logits: Tensor, target: Tensor) -> None:
-        samples.update(batch * order.batch_size, logits, target)
+        if samples is not None:
+            samples.update(batch * order.batch_size, logits, target)
         progress.advance(len(target))
 
-    def work() -> MetricTable | None:
+    def work() -> Table | None:
         watched = progress.watch(loader)
-        return evaluate_part(network, watched, order, processes, channels_last=channels_last, each_batch=each_batch)
+        return evaluate_part(
+            network, watched, order, processes, channels_last=channels_last, table=table, each_batch=each_batch
+        )
 
     try:
-        table = together(processes, work)
-        if table is None:
+        if together(processes, work) is None:
             raise AssertionError("nobody asked the evaluation to stop")
         table.reduce(processes.sum)
-        samples.reduce(processes.sum)
-        samples.rows = samples.rows.cpu()  # waits for the device, so that the clock stops with the work
+        if samples is not None:
+            samples.reduce(processes.sum)
+            samples.rows = samples.rows.cpu()  # waits for the device, so that the clock stops with the work
         return Measured(table, samples, progress.speed(processes))
     finally:
         progress.bar.close()

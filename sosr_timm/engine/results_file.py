@@ -36,15 +36,19 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
 
     Returns:
         timm's columns (`top1` to `top5_err` are those of the reassessed labels where there are such, as in timm), then
-        ours. Nothing is rounded but the parameters, which are millions.
+        ours; of many labels their own figures come first. Nothing is rounded but the parameters, which are millions.
     """
     form = record["image_format"]
     rows = []
     for title, metrics in record["weights"].items():
-        top = metrics.get("real_labels", metrics)
-        row = {"model": record["subject"]}
-        for name in ("top1", "top5"):
-            row |= {name: top[name], f"{name}_err": 100.0 - top[name]}
+        row, own = {"model": record["subject"]}, ("loss", "ece", "ece_adaptive", "brier", "count")
+        if "task" in record:
+            row |= {name: metrics[name] for name in ("map", "micro_f1", "macro_f1", "sample_f1")}
+            row["multilabel_threshold"], own = record["multilabel_threshold"], ("loss", "count")
+        else:
+            top = metrics.get("real_labels", metrics)
+            for name in ("top1", "top5"):
+                row |= {name: top[name], f"{name}_err": 100.0 - top[name]}
         if average:
             scores = metrics["averages"][average]
             names = {"precision": "precision", "recall": "recall", "f1": "f1_score"}
@@ -57,7 +61,7 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
             "checkpoint": checkpoint,
             "weights": title,
             "data": record["data"],
-            **{name: metrics[name] for name in ("loss", "ece", "ece_adaptive", "brier", "count")},
+            **{name: metrics[name] for name in own},
             "batch_size": record["batch_size"],
             "images_per_second": record["speed"][title]["images_per_second"],
             "error": "",
@@ -74,8 +78,8 @@ def failed_row(name: str, checkpoint: str, error: BaseException) -> dict[str, An
 
 
 def best_first(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Rows by top-1, as timm sorts them; failed ones last, in their order."""
-    return sorted(rows, key=lambda row: -row.get("top1", -1.0))
+    """Rows by top-1, as timm sorts them, or by map; failed ones last, in their order."""
+    return sorted(rows, key=lambda row: -row.get("top1", row.get("map", -1.0)))
 
 
 def write_results(file: str, form: str, rows: list[dict[str, Any]], record: dict[str, Any] | None = None) -> None:

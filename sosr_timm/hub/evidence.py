@@ -14,6 +14,7 @@ from sosr_timm.engine.subject import StoredRun
 from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
+from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.results import RunResult, load_result
 
@@ -39,8 +40,10 @@ def evaluation_of(run: StoredRun) -> dict[str, Any]:
     """evaluation.json of just this checkpoint; where there is none, the checkpoint is evaluated as validate.py does it.
 
     Raises:
-        UserError: the data is not there, or the file is damaged.
+        UserError: the data is not there, the file is damaged, or images have many labels.
     """
+    if is_multi_label(run.options.task):
+        raise UserError(f"{run.folder.path}: a card speaks of one class per image, and this run is of many labels")
     found = _read_evaluation(run)
     if found is None:
         run_validation(load(ValidateOptions, [str(run.checkpoint)]))

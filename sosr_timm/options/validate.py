@@ -102,6 +102,9 @@ class ReportOptions:
     metrics_avg: str | None = flag(
         None, "show precision, recall and F1, averaged so", choices=("micro", "macro", "weighted")
     )
+    multilabel_threshold: float | None = flag(
+        None, "probability from which a label counts as predicted, for F1; the run's, else 0.5, where not given"
+    )
     per_class: bool = flag(False, "write classes.csv, confusion.csv and confusion.png too")
     temperature: float = flag(
         0.0, "fit a temperature on this share of the images, and report the others before and after"

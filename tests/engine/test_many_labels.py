@@ -9,7 +9,7 @@ from timm.task import MultiLabelClassificationEvaluator, MultiLabelClassificatio
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.errors import UserError
-from tests.engine.harness import SMALL, assert_same_run, build_here, copy_until, only_run, train_here
+from tests.engine.harness import SMALL, TINY, assert_same_run, build_here, copy_until, only_run, train_here, validate
 from tests.engine.many_labels import registered
 
 MANY = [*SMALL, "--dataset", "digit_attributes", "--task", "multilabel"]
@@ -60,6 +60,42 @@ def test_the_figures_of_a_run_are_timms_and_the_best_checkpoint_is_by_map(tmp_pa
             evaluator.update(run.model(batch.images), batch.target)
     for name, value in evaluator.compute().items():
         assert float(rows[-1][f"eval_{name}"]) == pytest.approx(float(value), rel=1e-6), name
+
+
+def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
+    arguments = [*MANY, *TINY, "--model-ema", "--model-ema-decay", "0.5", "--multilabel-threshold", "0.4"]
+    assert train_here(*arguments, "--epochs", "1", "--output", tmp_path) == 0
+    folder = only_run(tmp_path)
+    last = json.loads((folder.path / "result.json").read_text())["last"]
+    names = ("map", "micro_f1", "macro_f1", "sample_f1", "loss")
+    record = validate(capsys, folder.path, "--which", "last", "--results-file", tmp_path / "a.csv")
+    for title, suffix in {"weights": "", "average of weights": "_ema"}.items():
+        assert record["weights"][title] == {name: last[name + suffix] for name in names} | {"count": 40}
+    assert (record["task"], record["multilabel_threshold"]) == ("multilabel", 0.4)
+    assert json.loads((folder.path / "evaluation.json").read_text()) == record
+    assert not (folder.path / "reliability.png").exists()
+    rows = {row["weights"]: row for row in csv.DictReader((tmp_path / "a.csv").open())}
+    assert [float(rows["weights"][name]) for name in names] == [last[name] for name in names]
+    assert list(rows["weights"])[1:3] == ["map", "micro_f1"] and "top1" not in rows["weights"]
+
+    given = [folder.path, "--which", "last", "--use-ema", "--output", tmp_path / "other"]
+    other = validate(capsys, *given, "--multilabel-threshold", "0.9")["weights"]["average of weights"]
+    assert other["map"] == last["map_ema"] and other["micro_f1"] != last["micro_f1_ema"]
+    weights = folder.checkpoints / "last" / "model.safetensors"
+    by_name = [*TINY, "--checkpoint", weights, "--dataset", "digit_attributes"]
+    found = validate(capsys, *by_name, "--num-samples", "40", "--batch-size", "16", "--multilabel-threshold", "0.4")
+    assert found["weights"]["weights"] == record["weights"]["weights"]
+    for flags, said in {
+        ("--temperature", "0.5"): "--temperature is for one class per image",
+        ("--per-class",): "--per-class is for one class per image",
+        ("--metrics-avg", "macro"): "--metrics-avg is for one class per image",
+        ("--predictions", "p.csv"): "--predictions is for one class per image",
+        ("--compare", folder.path, folder.path): "--compare is for one class per image",
+        ("--multilabel-threshold", "0"): "--multilabel-threshold 0.0: above 0 and below 1",
+        ("--dataset", "digits"): "trained on vectors of labels, and this data set has one class per image",
+    }.items():
+        with pytest.raises(UserError, match=said):
+            validate(capsys, *(() if "--compare" in flags else (folder.path,)), *flags)
 
 
 def test_a_resumed_run_equals_the_straight_one(tmp_path):

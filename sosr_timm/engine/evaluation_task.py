@@ -1,0 +1,54 @@
+"""What the images of an evaluation are labelled with, and which options that leaves without a meaning."""
+
+from __future__ import annotations
+
+from sosr_timm.data.source import ImageSource
+from sosr_timm.engine.scores import check_threshold
+from sosr_timm.engine.subjects import Subject
+from sosr_timm.errors import UserError
+from sosr_timm.options.task import MULTI_LABEL, TaskOptions, is_multi_label
+from sosr_timm.options.validate import ValidateOptions
+
+
+def task_of(subject: Subject, source: ImageSource) -> TaskOptions:
+    """One class per image or many labels: as the images are labelled, which must be as the run was trained.
+
+    Args:
+        subject: whose options may say from which probability a label counts as predicted; else the run's do.
+        source: of the images.
+
+    Raises:
+        UserError: images that are labelled otherwise than those of the run, or an option that has no meaning here.
+    """
+    options, run = subject.options, subject.run
+    many = source.info.multi_hot
+    if run is not None and many != is_multi_label(run.options.task):
+        kinds = {True: "vectors of labels", False: "one class per image"}
+        raise UserError(f"{subject.name}: trained on {kinds[not many]}, and this data set has {kinds[many]}")
+    threshold = options.report.multilabel_threshold
+    if not many:
+        if threshold is not None:
+            raise UserError(f"--multilabel-threshold {threshold:g} is for many labels per image, not for one class")
+        return TaskOptions()
+    _check_options(options)
+    if threshold is None:
+        threshold = run.options.task.multilabel_threshold if run is not None else TaskOptions().multilabel_threshold
+    task = TaskOptions(task=MULTI_LABEL, multilabel_threshold=threshold)
+    check_threshold(task)
+    return task
+
+
+def _check_options(options: ValidateOptions) -> None:
+    report, data = options.report, options.data
+    single = {
+        "--compare": options.subject.compare,
+        "--temperature": report.temperature,
+        "--per-class": report.per_class,
+        "--metrics-avg": report.metrics_avg,
+        "--predictions": report.predictions,
+        "--real-labels": data.real_labels,
+        "--valid-labels": data.valid_labels,
+    }
+    flag = next((flag for flag, given in single.items() if given), None)
+    if flag:
+        raise UserError(f"{flag} is for one class per image; the images have many labels")
