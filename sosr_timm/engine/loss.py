@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from typing import Any
 
 import torch
 from timm.data.mixup import mixup_target
+from timm.loss import create_classification_loss
 from timm.loss.class_weights import CLASS_WEIGHT_METHODS, load_class_stats, resolve_class_weights
 
 from sosr_timm.engine.views import with_splits
@@ -16,6 +18,8 @@ from sosr_timm.losses.spec import LossSpec, parse_loss
 from sosr_timm.losses.timm_factory import merge
 from sosr_timm.losses.timm_losses import factory_names, timm_loss_types
 from sosr_timm.options.task import LossOptions, TaskOptions, is_multi_label, loss_text
+
+FACTORY_DEFAULTS = {name: item.default for name, item in signature(create_classification_loss).parameters.items()}
 
 
 def loss_spec(options: LossOptions, task: TaskOptions) -> LossSpec:
@@ -39,6 +43,8 @@ def loss_spec(options: LossOptions, task: TaskOptions) -> LossSpec:
     arguments = factory_names(base.name) if is_timm else {}
     keywords = {argument: keyword for keyword, argument in arguments.items()}
     given = given_arguments(options, base.name)
+    # timm's args.yaml holds these flags for every loss: at its default one says nothing of a loss without it.
+    given = {name: item for name, item in given.items() if name in keywords or item[1] != FACTORY_DEFAULTS.get(name)}
     for argument, (flag, _) in given.items():
         if argument not in keywords:
             raise UserError(f"{flag} says nothing of the loss '{base.name}', which --loss or its default asks for")

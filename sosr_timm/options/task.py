@@ -36,8 +36,9 @@ class TaskOptions:
 
 @dataclass
 class LossOptions:
-    loss: str = flag(
-        "", "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; where empty ce, or bce for many labels"
+    loss: str | None = flag(
+        None,
+        "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; ce, or bce for many labels, where not given",
     )
     smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
     bce_loss: bool = flag(False, "binary cross entropy, the same as --loss bce")

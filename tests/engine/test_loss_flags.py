@@ -135,3 +135,14 @@ def test_class_stats_that_nothing_uses_are_refused(tmp_path):
     options = load(TrainOptions, ["--class-stats", str(tmp_path / "stats.json")]).options
     with pytest.raises(UserError, match="nothing uses it"):
         loss_spec(options.loss, options.task)
+
+
+def test_timms_defaults_for_another_loss_say_nothing(tmp_path):
+    path = tmp_path / "args.yaml"
+    path.write_text("loss: null\nbce_loss: true\npoly_epsilon: 2.0\nasl_clip: 0.05\ndb_neg_scale: 2.0\n")
+    options = load(TrainOptions, ["--config", str(path)]).options
+    assert loss_spec(options.loss, options.task).base.name == "bce"
+    path.write_text("bce_loss: true\npoly_epsilon: 1.0\n")
+    options = load(TrainOptions, ["--config", str(path)]).options
+    with pytest.raises(UserError, match="--poly-epsilon says nothing of the loss 'bce'"):
+        loss_spec(options.loss, options.task)

@@ -13,11 +13,6 @@ from sosr_timm.options.train import TrainOptions
 from tests.options.flags import HERE, PROGRAMS, declared
 
 ARGS = HERE.parent / "data" / "timm_args.yaml"
-# Flags that are not there yet, and why; what comes in must leave this list.
-NOT_YET = {
-    "train": {},
-    "validate": dict.fromkeys(("--device", "--tf-preprocessing", "--aot-autograd"), "precision and devices"),
-}
 
 
 def test_the_page_is_up_to_date():
@@ -57,13 +52,12 @@ def test_a_status_is_what_the_program_does(program):
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_no_flag_of_timm_is_missing(program):
     missing = {row.flag.names[0] for row in rows(f"{program}.py") if row.status == MISSING}
-    unexpected = missing - set(NOT_YET[program])
-    assert not unexpected, f"{program}.py has no word for {unexpected}"
+    assert not missing, f"{program}.py has no word for {missing}"
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_what_a_refusal_points_to_is_there(program):
-    known = set(declared(program)) | {name.lstrip("-").replace("-", "_") for name in NOT_YET[program]}
+    known = set(declared(program))
     for name, refusal in refusals_of(PROGRAMS[program]).items():
         words = [word.strip(";:,.") for word in refusal.reason.split() if word.startswith("--")]
         assert {word[2:].replace("-", "_") for word in words} <= known, name
