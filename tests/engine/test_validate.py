@@ -104,7 +104,7 @@ def test_results_files(run, capsys, tmp_path):
             ["--model", "cifar_resnet20,cifar_resnet2", "--dataset", "digits"],
             "unknown model 'cifar_resnet2': did you mean",
         ),
-        (["--model", "cifar_resnet*", "--dataset", "digits"], "none of the models like .* has published weights"),
+        (["--model", "cifar_vgg*", "--dataset", "digits"], "none of the models like .* has published weights"),
         (["--num-gpu", "2"], "torchrun --nproc_per_node 2 validate.py"),
         (["--amp", "--model-dtype", "bfloat16"], "--model-dtype bfloat16 is for use without --amp"),
         (["--temperature", "1"], "--temperature 1: a share"),

@@ -11,7 +11,7 @@ from tests.kernels.cases import SPECS, make_batch
 @pytest.mark.parametrize("spec", [spec for spec in SPECS if "ols" not in spec])
 def test_nothing_as_large_as_the_logits_beside_the_gradient(spec, monkeypatch):
     monkeypatch.setattr("sosr_timm.kernels.cpu.BLOCK", 10_000)
-    logits, index, dense = make_batch(1000, 500)
+    logits, index, dense = make_batch(2000, 500)
     matrix = logits.nbytes
     for target in (index, dense):
         beyond = peak_bytes(create_loss(spec), logits.clone().requires_grad_(), target) - matrix

@@ -73,8 +73,8 @@ def test_output_stride():
         assert [feature.shape[-1] for feature in wide(torch.randn(1, 3, 32, 32))] == [32, 32, 16, 8, 8]
 
 
-def test_no_weights_are_promised():
-    assert not timm.list_models("cifar_resnet*", pretrained=True)
+def test_no_weights_are_promised_but_those_that_come_with_the_package():
+    assert timm.list_models("cifar_*", pretrained=True) == ["cifar_resnet20.sosr_fashion_mnist"]
     with pytest.raises(RuntimeError, match="No pretrained weights exist for cifar_resnet56"):
         timm.create_model("cifar_resnet56", pretrained=True)
 
