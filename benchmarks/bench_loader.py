@@ -29,6 +29,7 @@ from sosr_timm.data.loaders import TrainingBatches
 from sosr_timm.data.order import TrainingOrder, TrainingSampler
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat, training_transform
+from sosr_timm.environment import environment
 
 BATCH, PADDING = 128, 2
 TIMM = ("timm, prefetcher", "timm, no prefetcher")
@@ -137,7 +138,7 @@ def main() -> None:
         "repeats": repeats,
         "images_per_second": medians,
         "over_timm": {name: value / best_of_timm for name, value in medians.items()},
-        "environment": results.environment(),
+        "environment": environment(),
     }
     if not arguments.quick:
         results.write_json(Path(__file__).parents[1] / "results" / f"bench_loader_{device.type}.json", record)

@@ -23,6 +23,7 @@ from timm.task import ClassificationTask
 
 import sosr_timm
 from sosr_timm import results
+from sosr_timm.environment import environment
 
 SPECS = ("ce", "sosr", "ols", "maxsup", "cp", "ols+sosr", "ce+sosr+maxsup+cp")
 IMPORTS = {"timm": "import timm", "timm and sosr_timm": "import timm, sosr_timm"}
@@ -124,7 +125,7 @@ def main() -> None:
         "steps": steps,
         "loss_alone_seconds": alone,
         "import_seconds": imports,
-        "environment": results.environment(),
+        "environment": environment(),
     }
     if not arguments.quick:
         results.write_json(Path(__file__).parents[1] / "results" / f"bench_step_{device.type}.json", record)

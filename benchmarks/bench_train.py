@@ -32,6 +32,7 @@ from sosr_timm.engine.folder import claim_folder
 from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.loop import train_update
 from sosr_timm.engine.run import Run
+from sosr_timm.environment import environment
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 
@@ -177,7 +178,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "works": works,
         "optimizer_seconds": optimizers,
-        "environment": {**results.environment(), "load_before": load_before},
+        "environment": {**environment(), "load_before": load_before},
     }
     if not arguments.quick:
         kind = processes.device.type

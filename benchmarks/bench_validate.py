@@ -32,6 +32,7 @@ from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.evaluation_loader import make_loader
 from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.measure import measure
+from sosr_timm.environment import environment
 from sosr_timm.options.validate import EvaluationDataOptions
 
 BATCH, CLASSES = 128, 10
@@ -109,7 +110,7 @@ def main() -> None:
         "passes": len(ours),
         "images_per_second": rates,
         "over_plain_loop": ratio,
-        "environment": results.environment(),
+        "environment": environment(),
     }
     if not arguments.quick:
         path = Path(__file__).parents[1] / "results" / f"bench_validate_{processes.device.type}.json"

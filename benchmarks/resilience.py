@@ -27,6 +27,7 @@ from sosr_timm.engine.checkpoint import DamagedCheckpoint, checkpoint_folders, r
 from sosr_timm.engine.folder import RunFolder
 from sosr_timm.engine.launch import run_main
 from sosr_timm.engine.start import run_training
+from sosr_timm.environment import environment
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from tests.engine.harness import SMALL, assert_same_run
@@ -207,7 +208,7 @@ def main() -> None:
             "full_disk": fill_disks(folder, straight, arguments.full_disks, choose),
             "saving": saving_stalls(straight),
             "bad_input": try_bad_inputs(folder),
-            "environment": results.environment(),
+            "environment": environment(),
         }
     for part in ("kill", "flip", "full_disk", "saving"):
         print(part, "  ".join(f"{name} {value}" for name, value in record[part].items()))

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
 LADDER = [
-    {"version", "errors", "registry"},
+    {"version", "errors", "registry", "environment"},
     {"options", "results"},
     {"kernels"},
     {"losses", "models", "data", "metrics"},

@@ -7,7 +7,8 @@ import os
 
 import pytest
 
-from sosr_timm.results import RunResult, digest, environment, load_result, load_results, save_result, write_json
+from sosr_timm.environment import environment
+from sosr_timm.results import RunResult, digest, load_result, load_results, save_result, write_json
 
 
 def result(**changes) -> RunResult:

@@ -13,6 +13,7 @@ from sosr_timm import results
 from sosr_timm.data.device_loader import DeviceTrainingBatches
 from sosr_timm.engine.log import logger
 from sosr_timm.engine.run import Run
+from sosr_timm.environment import environment
 from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.train import TrainOptions
 
@@ -32,7 +33,7 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
         "config": plain(loaded.config),
         "command_line": plain(loaded.command_line),
         "command": " ".join(sys.argv),
-        "environment": results.environment(),
+        "environment": environment(),
     }
 
 
@@ -117,6 +118,6 @@ def result_of(run: Run) -> results.RunResult:
         seconds=run.progress.seconds,
         processes=run.processes.count,
         command=" ".join(sys.argv),
-        environment=results.environment(),
+        environment=environment(),
         data=run.training.source.info.origin,
     )

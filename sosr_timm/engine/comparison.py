@@ -19,6 +19,7 @@ from sosr_timm.engine.predictions import Predictions, read_predictions
 from sosr_timm.engine.results_file import format_of, write_results
 from sosr_timm.engine.subject import find_run
 from sosr_timm.engine.subjects import Subject, name_of_run
+from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.paired import compare_correct
 from sosr_timm.options.load import Loaded
@@ -96,7 +97,7 @@ def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], pr
         **compare_correct(a.correct, b.correct, seed=options.report.seed),
         "test": "exact McNemar test, two-sided",
         "interval_method": "paired percentile bootstrap",
-        "environment": results.environment(),
+        "environment": environment(),
     }
     _report(record, sides, options)
     return 0

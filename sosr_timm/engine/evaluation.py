@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import nn
 
-from sosr_timm import results
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.real_labels import real_accuracy
 from sosr_timm.data.source import ImageSource
@@ -25,6 +24,7 @@ from sosr_timm.engine.scores import new_table
 from sosr_timm.engine.subject import StoredRun, format_of_run, network_by_name, networks_of_run
 from sosr_timm.engine.subjects import Subject
 from sosr_timm.engine.together import together
+from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.confusion import ClassCounts
 from sosr_timm.metrics.samples import Samples
@@ -124,7 +124,7 @@ def evaluate_subject(
         if options.report.temperature and processes.is_main:
             record["weights"][title]["temperature"] = _calibrated(samples, options)
         found.samples[title] = samples
-    record.update(batch_size=batch_size, parameters=parameters, environment=results.environment())
+    record.update(batch_size=batch_size, parameters=parameters, environment=environment())
     return found
 
 

@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sosr_timm.engine.evaluation_files import RELIABILITY
 from sosr_timm.engine.subject import StoredRun
+from sosr_timm.environment import PACKAGES
 from sosr_timm.errors import UserError
 from sosr_timm.hub.datasets import Dataset
 from sosr_timm.hub.methods import Method, methods_of
@@ -18,7 +19,7 @@ from sosr_timm.hub.model_folder import Model
 from sosr_timm.hub.published import method_of, published_figures
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.models.weights import needs_this_package
-from sosr_timm.results import PACKAGES, RunResult
+from sosr_timm.results import RunResult
 
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
 # Key in evaluation.json, its name on the Hub, its name for people, digits in the card.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 
 import torch
@@ -52,7 +53,7 @@ def check_number(
     return number
 
 
-class Term(nn.Module):
+class Term(nn.Module, ABC):
     """One term of a loss: called with logits and labels, gives its weighted scalar and what else is worth logging.
 
     The positional parameters of a term's constructor are its keywords in the grammar of `--loss`; keyword-only ones
@@ -64,6 +65,7 @@ class Term(nn.Module):
 
     ADDITIVE: tuple[str, ...] = ()
 
+    @abstractmethod
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         """The term on a batch.
 
@@ -74,7 +76,6 @@ class Term(nn.Module):
         Returns:
             the scalar that is added to the loss, and detached scalars to log beside it.
         """
-        raise NotImplementedError
 
     def set_progress(self, progress: float) -> None:
         """Training is `progress` of the way through, 0 in the first epoch and 1 in the last."""
@@ -114,9 +115,9 @@ class Penalty(Term):
 
     weight: float | Tensor
 
+    @abstractmethod
     def per_sample(self, logits: Tensor, labels: Labels) -> Tensor:
         """(M,), what each sample is fined before the weight."""
-        raise NotImplementedError
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         return self.weighted_mean(self.per_sample(logits, labels)), {}
