@@ -171,6 +171,7 @@ def test_a_job_that_fails_is_not_requeued(slurm, tmp_path):
     assert requests == []
 
 
+@pytest.mark.slow
 def test_accelerate_launch_quiet_shows_the_one_line_of_an_error(tmp_path):
     command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "1"]
     command += ["--main_process_port", str(free_port())]

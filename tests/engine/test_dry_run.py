@@ -83,6 +83,7 @@ def test_it_does_not_resume(tmp_path):
         train_here(*SMALL, "--dry-run", "--resume", "auto", "--output", tmp_path)
 
 
+@pytest.mark.slow
 def test_two_processes_make_a_plan_together(tmp_path):
     ended = train_processes(*SMALL, "--dry-run", "--output", tmp_path / "runs", processes=2)
     assert ended.returncode == 0, ended.stderr

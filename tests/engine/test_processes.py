@@ -131,7 +131,7 @@ def test_accelerate_launch_that_starts_fewer_processes_than_asked_is_refused(tmp
     assert "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train.py" in ended.stderr
 
 
-@pytest.mark.parametrize("processes", [1, 2])
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_signal_saves_and_the_resumed_run_equals_the_straight_one(processes, tmp_path):
     arguments = [*SMALL, "--loss", "ols+sosr", "--epochs", "4", "--batch-size", str(8 // processes), "--cutmix", "1.0"]
     launcher = [*TORCHRUN, "--master_port", str(free_port())] if processes == 2 else [sys.executable]
