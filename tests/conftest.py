@@ -1,5 +1,10 @@
 """What every test shares."""
 
+import os
+
+# A run sets its threads to the cores it finds; test workers and the processes they start share those of one machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 import torch
 

@@ -90,7 +90,7 @@ def test_an_empty_file_gives_nothing(config):
         ("lr: [0.1]", ": lr takes a number or null, not [0.1]"),
         ("amp: 1", ": amp takes true or false, not 1"),
         ("amp: 'true'", ": amp takes true or false, not 'true'"),
-        ("loss: no", ": loss takes a text, not False"),
+        ("loss: no", ": loss takes a text or null, not False"),
         ("experiment: 7", ": experiment takes a text, not 7"),
         ("mean: 0.5", ": mean takes a list of any number of items, each a number or null, not 0.5"),
         ("mean: [a]", ": mean takes a list of any number of items, each a number or null, not ['a']"),
