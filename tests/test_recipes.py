@@ -42,6 +42,11 @@ def header_of(path: Path) -> str:
     return " ".join(" ".join(line.lstrip("#") for line in lines).split())
 
 
+def commands_of(path: Path) -> list[str]:
+    """What follows train.py in the commands of a recipe's header."""
+    return re.findall(r"train\.py\s+(?:#\s+)?(--config [^\n]+)", path.read_text())
+
+
 @pytest.mark.parametrize("path", RECIPES, ids=key_of)
 def test_a_recipe_loads_and_states_command_expected_figure_and_source(path):
     options = options_of_recipe(path)
@@ -55,7 +60,7 @@ def test_a_recipe_loads_and_states_command_expected_figure_and_source(path):
 
 @pytest.mark.parametrize("path", RECIPES, ids=key_of)
 def test_the_commands_of_a_header_are_understood(path):
-    commands = re.findall(r"train\.py\s+(?:#\s+)?(--config [^\n]+)", path.read_text())
+    commands = commands_of(path)
     assert commands
     for command in commands:
         options = load(TrainOptions, shlex.split(command), "").options

@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from sosr_timm.data.ahead import ahead
-from sosr_timm.data.augment import Draws, crop_and_flip, cutout, draw_epoch, erase, normalise, pad, to_device
-from sosr_timm.data.loaders import Batch
+from sosr_timm.data.augment import Draws, crop_and_flip, cutout, draw_epoch, erase, pad, to_device
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.mixing import Mixing
+from sosr_timm.data.normalising import Normalisation
 from sosr_timm.data.order import EvaluationOrder, TrainingSampler
 from sosr_timm.data.seeding import MIXING, seed_words
 from sosr_timm.data.source import ArraySource, ImageSource, Subset
@@ -90,13 +91,12 @@ class DeviceImages:
             device
         )
         self.size = (image_format.height, image_format.width)
-        self.mean = torch.tensor(image_format.mean, device=device).view(-1, 1, 1)
-        self.std = torch.tensor(image_format.std, device=device).view(-1, 1, 1)
+        self.normalisation = Normalisation(image_format, device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def normalised(self, images: Tensor) -> Tensor:
         """(M, C, H, W) float32 in the layout of the batches, from uint8."""
-        return normalise(images.contiguous(memory_format=self.layout), self.mean, self.std)
+        return self.normalisation(images.contiguous(memory_format=self.layout))
 
 
 class DeviceTrainingBatches:

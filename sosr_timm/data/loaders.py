@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import signal
 import tarfile
-from collections.abc import Iterator
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -13,45 +12,17 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from sosr_timm.data.batch import Batch, Unreadable, stack_labels
 from sosr_timm.data.mixing import Mixing
+from sosr_timm.data.normalising import Normalisation, NormalisedBatches
 from sosr_timm.data.order import BatchKey, EvaluationOrder, TrainingSampler
 from sosr_timm.data.seeding import SAMPLE, seed_cpu
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.splits import in_splits
-from sosr_timm.data.transforms import Transform, to_mode
+from sosr_timm.data.transforms import ImageFormat, Transform, to_mode
 
 # What Pillow and the readers raise for a file that is not a whole image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
-
-
-class Unreadable(NamedTuple):
-    """An image that could not be read.
-
-    Attributes:
-        index: position in the data set.
-        name: its path.
-        reason: what the reader said.
-    """
-
-    index: int
-    name: str
-    reason: str
-
-
-class Batch(NamedTuple):
-    """What a loader gives.
-
-    Attributes:
-        position: of the batch in its epoch.
-        images: (M, C, H, W) float32.
-        target: (M,) int64, or (M, K) float32 where images have many labels or the batch went through Mixup or CutMix.
-        unreadable: images that could not be read.
-    """
-
-    position: int
-    images: Tensor
-    target: Tensor
-    unreadable: tuple[Unreadable, ...]
 
 
 def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int | np.ndarray]:
@@ -59,25 +30,20 @@ def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int 
     return to_mode(image, mode), label
 
 
-def stack_labels(labels: list[int | np.ndarray]) -> Tensor:
-    """(M,) int64 of class indices, or (M, K) float32 of vectors of labels."""
-    if isinstance(labels[0], np.ndarray):
-        return torch.from_numpy(np.stack(labels).astype(np.float32))
-    return torch.tensor(labels, dtype=torch.int64)
-
-
 class TrainingBatches(Dataset):
     """Batch by key. An unreadable image is named, and its place taken by the next readable one of the batch.
 
     Args:
         source: the images.
-        transform: of one image, to (C, H, W) or, in views, (V, C, H, W); whatever random state it draws on is seeded
-            for each image. Or one for each image size.
+        transform: of one image, to (C, H, W) or, in views, (V, C, H, W), float32 or bytes; whatever random state it
+            draws on is seeded for each image. Or one for each image size.
         image_mode: PIL mode of the images.
         seed: of the run.
         rank: of the process: mixing is drawn for each process.
         mixing: of the batch, or None.
         first_half: other transforms for the first half of each batch, one for each image size, or none.
+        form: of transforms that give bytes, which are normalised a batch at a time; None of ones that normalise.
+        device: that normalises; where batches are mixed, the loader process does it before.
     """
 
     def __init__(
@@ -89,15 +55,19 @@ class TrainingBatches(Dataset):
         rank: int,
         mixing: Mixing | None,
         first_half: tuple[Transform, ...] = (),
+        form: ImageFormat | None = None,
+        device: torch.device | str = "cpu",
     ):
         self.source, self.image_mode = source, image_mode
         self.transforms = transform if isinstance(transform, tuple) else (transform,)
         self.first_half = first_half
         self.seed, self.rank, self.mixing = seed, rank, mixing
+        self.form, self.device = form, device
 
     def batches(self, sampler: TrainingSampler, workers: int, pin_memory: bool) -> Iterator[Batch]:
         """The batches from the sampler's starting point to the end of training."""
-        return iter(training_loader(self, sampler, workers, pin_memory))
+        loader = training_loader(self, sampler, workers, pin_memory)
+        return iter(loader if self.form is None else NormalisedBatches(loader, Normalisation(self.form, self.device)))
 
     def __getitem__(self, key: BatchKey) -> Batch:
         samples: list[tuple[Tensor, int | np.ndarray] | None] = []
@@ -116,6 +86,8 @@ class TrainingBatches(Dataset):
         if images.ndim == 5:
             images, target = in_splits(images, target)
         if self.mixing is not None and len(images):
+            if self.form is not None:
+                images = Normalisation(self.form)(images)
             images, target = self.mixing(images, target, self.seed, key.epoch, key.batch, self.rank)
         return Batch(key.batch, images, target, tuple(unreadable))
 
@@ -189,6 +161,9 @@ def training_loader(batches: TrainingBatches, sampler: TrainingSampler, workers:
     return _loader(batches, sampler, workers, pin_memory)
 
 
-def evaluation_loader(batches: EvaluationBatches, workers: int, pin_memory: bool) -> DataLoader:
-    """This process's batches of the evaluation set."""
-    return _loader(batches, batches.order, workers, pin_memory)
+def evaluation_loader(
+    batches: EvaluationBatches, workers: int, pin_memory: bool, normalisation: Normalisation | None = None
+) -> Iterable[Batch]:
+    """This process's batches of the evaluation set, normalised here where its transform gives bytes."""
+    loader = _loader(batches, batches.order, workers, pin_memory)
+    return loader if normalisation is None else NormalisedBatches(loader, normalisation)

@@ -84,6 +84,7 @@ def training_transform(
     resize: int | None = None,
     splits: int = 0,
     resplit: bool = False,
+    as_bytes: bool = False,
     **augmentation: Any,
 ) -> Transform:
     """PIL image -> (C, H, W) float32, augmented and normalised.
@@ -97,6 +98,7 @@ def training_transform(
             random crop (padded by `crop_padding`, by nothing where it is None), without colour jitter.
         splits: 0, or this many views of the image, the first one without augmentation: (splits, C, H, W).
         resplit: no random erasing in the first of these views.
+        as_bytes: give uint8 instead, not normalised; for what ends with normalising, so not with Cutout or erasing.
         augmentation: arguments of `timm.data.create_transform` (hflip, auto_augment, re_prob, ...), `auto_augment` also
             a name or file of `learned_policies`; with `no_aug` the
             image is only resized and cropped at its centre.
@@ -107,7 +109,7 @@ def training_transform(
     """
     from timm.data import create_transform
 
-    common = {"mean": image_format.mean, "std": image_format.std, "is_training": True}
+    common = {"mean": image_format.mean, "std": image_format.std, "is_training": True, "normalize": not as_bytes}
     if augmentation.get("no_aug"):
         return create_transform(image_format.input_size, **common, **augmentation)
     crop = _random_crop(image_format, crop_padding, resize)

@@ -26,7 +26,14 @@ def without_erasing(options: AugmentationOptions, forms: list[ImageFormat]) -> t
     return tuple(make_training_transform(replace(options, reprob=0.0), form) for form in forms)
 
 
-def make_training_transform(options: AugmentationOptions, image_format: ImageFormat) -> Transform:
+def ends_with_normalising(options: AugmentationOptions) -> bool:
+    """Whether nothing comes after it, so that it can be done to the batch."""
+    return options.no_aug or not (options.reprob or options.cutout or options.aug_splits)
+
+
+def make_training_transform(
+    options: AugmentationOptions, image_format: ImageFormat, as_bytes: bool = False
+) -> Transform:
     """The augmentation of a run.
 
     Raises:
@@ -42,6 +49,7 @@ def make_training_transform(options: AugmentationOptions, image_format: ImageFor
             resize=options.train_resize,
             splits=options.aug_splits,
             resplit=options.resplit,
+            as_bytes=as_bytes,
             no_aug=options.no_aug,
             train_crop_mode=options.train_crop_mode,
             scale=options.scale,
@@ -62,13 +70,13 @@ def make_training_transform(options: AugmentationOptions, image_format: ImageFor
         raise UserError(f"augmentation: {' '.join(str(error).split()) or type(error).__name__}") from None
 
 
-def make_evaluation_transform(form: ImageFormat, views: int) -> Transform:
+def make_evaluation_transform(form: ImageFormat, views: int, as_bytes: bool = False) -> Transform:
     """The transform of evaluation; with --tta of several views of each image.
 
     Raises:
         UserError: a number of views that there is not.
     """
-    transform = evaluation_transform(form)
+    transform = evaluation_transform(form, as_bytes=as_bytes)
     if views in (0, 1):
         return transform
     try:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-import torch
-from torch.utils.data import DataLoader
+from collections.abc import Iterable
 
+import torch
+
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.device_loader import (
     LARGEST,
     DeviceEvaluationLoader,
@@ -16,10 +18,12 @@ from sosr_timm.data.device_loader import (
 )
 from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluation_loader
 from sosr_timm.data.mixing import Mixing
+from sosr_timm.data.normalising import BYTE_MODES, Normalisation
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.augmentation import (
+    ends_with_normalising,
     formats,
     make_evaluation_transform,
     make_training_transform,
@@ -112,25 +116,38 @@ def make_batches(
     mixing: Mixing | None,
     order: EvaluationOrder,
     device: torch.device,
-) -> tuple[TrainingBatches | DeviceTrainingBatches, DataLoader | DeviceEvaluationLoader]:
+) -> tuple[TrainingBatches | DeviceTrainingBatches, Iterable[Batch]]:
     """The training batches and the evaluation loader of a run.
 
     Raises:
         UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
     """
-    of_image = make_evaluation_transform(form, options.run.tta)
-    transforms = tuple(make_training_transform(options.augmentation, size) for size in formats(form, options.sizes))
+    # timm's prefetcher normalises batches on the device; --no-prefetcher leaves it to the loader processes.
+    as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
+    of_image = make_evaluation_transform(form, options.run.tta, as_bytes)
+    sizes = formats(form, options.sizes)
+    in_bytes = as_bytes and ends_with_normalising(options.augmentation)
+    transforms = tuple(make_training_transform(options.augmentation, size, in_bytes) for size in sizes)
     if on_device(options, training, evaluation, form):
         batches = training_on_device(options, training, form, mixing, device, order.rank)
         if why_not_evaluated(evaluation, form) is None:
             of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
             return batches, DeviceEvaluationLoader(of_evaluation, order)
     else:
-        spared = without_erasing(options.augmentation, formats(form, options.sizes))
-        seed = options.run.seed
-        batches = TrainingBatches(training, transforms, form.image_mode, seed, order.rank, mixing, spared)
+        batches = TrainingBatches(
+            training,
+            transforms,
+            form.image_mode,
+            options.run.seed,
+            order.rank,
+            mixing,
+            without_erasing(options.augmentation, sizes),
+            form if in_bytes else None,
+            device,
+        )
     of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
-    return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem)
+    normalisation = Normalisation(form, device) if as_bytes else None
+    return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)
 
 
 def make_mixing(

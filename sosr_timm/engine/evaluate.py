@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import nn
 
-from sosr_timm.data.loaders import Batch
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.scores import Table

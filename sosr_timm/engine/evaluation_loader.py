@@ -2,43 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import torch
 
-from sosr_timm.data.augment import normalise
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.device_loader import LARGEST, DeviceEvaluationLoader, DeviceImages, arrays_of, why_not_evaluated
-from sosr_timm.data.loaders import Batch, EvaluationBatches, evaluation_loader
+from sosr_timm.data.loaders import EvaluationBatches, evaluation_loader
+from sosr_timm.data.normalising import BYTE_MODES, Normalisation
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat, evaluation_transform
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import EvaluationDataOptions
-
-BYTE_MODES = ("L", "RGB", "RGBA", "CMYK")
-
-
-class NormalisedBatches:
-    """Batches of bytes, normalised on the device: a quarter of the data to move, and the same bits in the end.
-
-    Args:
-        loader: of batches whose images are (M, C, H, W) uint8.
-        form: mean and standard deviation.
-        device: that normalises.
-    """
-
-    def __init__(self, loader: Iterable[Batch], form: ImageFormat, device: torch.device):
-        self.loader, self.device = loader, device
-        self.mean = torch.tensor(form.mean, device=device).view(-1, 1, 1)
-        self.std = torch.tensor(form.std, device=device).view(-1, 1, 1)
-
-    def __iter__(self) -> Iterator[Batch]:
-        for batch in self.loader:
-            if batch.unreadable:
-                yield batch
-                continue
-            images = batch.images.to(self.device, non_blocking=True)
-            yield batch._replace(images=normalise(images, self.mean, self.std))
 
 
 def objection(source: ImageSource, form: ImageFormat, border: int | None) -> str | None:
@@ -78,5 +54,4 @@ def make_loader(
         return DeviceEvaluationLoader(DeviceImages(source, form, device), order)
     as_bytes = not options.no_prefetcher and form.image_mode in BYTE_MODES
     batches = EvaluationBatches(source, evaluation_transform(form, border, as_bytes), form.image_mode, order)
-    loader = evaluation_loader(batches, workers, options.pin_mem)
-    return NormalisedBatches(loader, form, device) if as_bytes else loader
+    return evaluation_loader(batches, workers, options.pin_mem, Normalisation(form, device) if as_bytes else None)

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from sosr_timm.data.loaders import Batch
+from sosr_timm.data.batch import Batch
 from sosr_timm.engine.launch import Processes
 from sosr_timm.errors import UserError
 

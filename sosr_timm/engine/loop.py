@@ -8,7 +8,7 @@ from contextlib import nullcontext
 import torch
 from timm.utils import dispatch_clip_grad
 
-from sosr_timm.data.loaders import Batch
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.seeding import STEP, seed_everything
 from sosr_timm.engine import snapshot
 from sosr_timm.engine.advice import hint_about_data

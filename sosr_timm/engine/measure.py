@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sosr_timm.data.loaders import Batch
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.engine.evaluate import evaluate_part
 from sosr_timm.engine.launch import Processes

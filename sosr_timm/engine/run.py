@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ import torch
 from timm.task import TrainingTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
-from torch.utils.data import DataLoader
 
-from sosr_timm.data.device_loader import DeviceEvaluationLoader, DeviceTrainingBatches
-from sosr_timm.data.loaders import Batch, TrainingBatches
+from sosr_timm.data.batch import Batch
+from sosr_timm.data.device_loader import DeviceTrainingBatches
+from sosr_timm.data.loaders import TrainingBatches
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.album import Album
@@ -69,7 +69,7 @@ class Run:
     order: TrainingOrder
     training: TrainingBatches | DeviceTrainingBatches
     evaluation: EvaluationOrder
-    evaluation_loader: DataLoader | DeviceEvaluationLoader
+    evaluation_loader: Iterable[Batch]
     image_format: ImageFormat
     meters: Meters
     journal: Journal

@@ -45,7 +45,10 @@ class DataOptions:
         "timm's seeding of loader processes; here every image is seeded by itself, so both mean the same",
         choices=("all", "part"),
     )
-    no_prefetcher: bool = flag(False, "make batches in the loader processes, the same as --loader workers")
+    no_prefetcher: bool = flag(
+        False,
+        "make and normalise batches in the loader processes, where --loader workers alone normalises on the device",
+    )
     use_multi_epochs_loader: bool = flag(False, "keep loader processes over epochs, as is always done here")
     loader: str = flag(
         "auto",

@@ -6,6 +6,7 @@ import torch
 from timm.data.random_erasing import RandomErasing
 
 from sosr_timm.data.augment import crop_and_flip, cutout, draw_epoch, erase, normalise, pad
+from sosr_timm.data.batch import Batch
 from sosr_timm.data.catalog import open_source
 from sosr_timm.data.device_loader import (
     DeviceEvaluationLoader,
@@ -14,7 +15,7 @@ from sosr_timm.data.device_loader import (
     arrays_of,
     why_not,
 )
-from sosr_timm.data.loaders import Batch, EvaluationBatches
+from sosr_timm.data.loaders import EvaluationBatches
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.source import ArraySource, SourceInfo, spread

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from sosr_timm.data.loaders import Batch, EvaluationBatches, TrainingBatches, evaluation_loader, training_loader
+from sosr_timm.data.batch import Batch
+from sosr_timm.data.loaders import EvaluationBatches, TrainingBatches, evaluation_loader, training_loader
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.order import BatchKey, EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.seeding import seed_cpu, seed_everything, seed_words
