@@ -29,11 +29,11 @@ from sosr_timm.data.catalog import open_source
 from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.source import ImageSource, spread
 from sosr_timm.data.transforms import ImageFormat
-from sosr_timm.engine.evaluation_loader import make_loader
 from sosr_timm.engine.launch import Processes, start_processes
-from sosr_timm.engine.measure import measure
 from sosr_timm.environment import environment
 from sosr_timm.options.validate import EvaluationDataOptions
+from sosr_timm.validation.loader import make_loader
+from sosr_timm.validation.measure import measure
 
 BATCH, CLASSES = 128, 10
 FORM = ImageFormat(1, 64, 64, (0.2860,), (0.3530,), "bilinear", 1.0, "center", "L")

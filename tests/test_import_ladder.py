@@ -12,6 +12,7 @@ LADDER = [
     {"kernels"},
     {"losses", "models", "data", "metrics"},
     {"engine"},
+    {"validation"},
     {"hub", "detection", "analysis"},
     {"report"},
     {"experiments"},

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import SMALL, only_run, train_here
 
 ROOT = Path(__file__).resolve().parents[1]

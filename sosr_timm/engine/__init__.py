@@ -1,1 +1,1 @@
-"""What trains and evaluates: read loop.py first."""
+"""train.py: what trains, and what every evaluation shares; read loop.py first."""

@@ -21,10 +21,10 @@ from sosr_timm.engine.journal import read_lines
 from sosr_timm.engine.launch import start_processes
 from sosr_timm.engine.run import Run
 from sosr_timm.engine.start import run_training
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 
 ROOT = Path(__file__).resolve().parents[2]
 # 56 of the digits, so that an epoch is a few updates.

@@ -19,10 +19,10 @@ from sosr_timm.data.order import TrainingOrder
 from sosr_timm.engine.advice import smaller_batch
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.engine.journal import read_lines
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import ROOT, SMALL, assert_same_run, free_port, only_run, train_here, train_processes
 
 TRAIN = (

@@ -9,13 +9,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.hub.__main__ import VERBS
 from sosr_timm.options.fields import options_of
 from sosr_timm.options.hub import ConvertOptions, PublishOptions, PushOptions
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.report import models
+from sosr_timm.validation.start import run_validation
 from tests.hub.harness import hub_command, reset
 
 ROOT = Path(__file__).resolve().parents[2]

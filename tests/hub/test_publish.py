@@ -9,10 +9,10 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from sosr_timm.engine.subject import find_run, networks_of_run
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import only_run, train_here
 from tests.hub.harness import hub_command, images, reset, stranger_loads
 

@@ -9,14 +9,14 @@ from typing import Any
 import torch
 
 from sosr_timm.data.source import ImageSource
-from sosr_timm.engine.evaluation import evaluate_subject
-from sosr_timm.engine.evaluation_files import say, show_rows
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import logger
-from sosr_timm.engine.results_file import best_first, failed_row, format_of, rows_of, write_results
-from sosr_timm.engine.subjects import Subject
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.evaluation import evaluate_subject
+from sosr_timm.validation.files import say, show_rows
+from sosr_timm.validation.results_file import best_first, failed_row, format_of, rows_of, write_results
+from sosr_timm.validation.subjects import Subject
 
 INTERRUPTED = 130
 

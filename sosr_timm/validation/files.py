@@ -12,9 +12,9 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from sosr_timm import results
-from sosr_timm.engine.evaluation import Evaluation
 from sosr_timm.metrics.confusion import ClassCounts, confusion_matrix
 from sosr_timm.metrics.plots import confusion_plot, reliability_plot
+from sosr_timm.validation.evaluation import Evaluation
 
 RECORD, RELIABILITY = "evaluation.json", "reliability.png"
 SCORES = {"precision": "prec. %", "recall": "recall %", "f1": "F1 %"}

@@ -16,9 +16,9 @@ from sosr_timm.engine.evaluate import evaluate_part
 from sosr_timm.engine.launch import Processes
 from sosr_timm.engine.log import logger
 from sosr_timm.engine.scores import Table
-from sosr_timm.engine.together import together
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
+from sosr_timm.validation.together import together
 
 
 @dataclass

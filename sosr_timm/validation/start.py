@@ -7,20 +7,20 @@ from pathlib import Path
 import torch
 
 from sosr_timm.data.source import ImageSource
-from sosr_timm.engine.comparison import find_sides, run_comparison
-from sosr_timm.engine.evaluation import Evaluation, evaluate_subject
-from sosr_timm.engine.evaluation_data import data_name, evaluation_source
-from sosr_timm.engine.evaluation_files import say, show, write_folder
 from sosr_timm.engine.launch import Processes, start_processes
 from sosr_timm.engine.log import show_log
-from sosr_timm.engine.predictions import check_predictions_file, with_suffix, write_predictions
-from sosr_timm.engine.results_file import format_of, rows_of, write_results
 from sosr_timm.engine.subject import StoredRun, find_run
-from sosr_timm.engine.subjects import Subject, find_subjects, is_list
-from sosr_timm.engine.validation_list import evaluate_list
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.comparison import find_sides, run_comparison
+from sosr_timm.validation.data import data_name, evaluation_source
+from sosr_timm.validation.evaluation import Evaluation, evaluate_subject
+from sosr_timm.validation.files import say, show, write_folder
+from sosr_timm.validation.predictions import check_predictions_file, with_suffix, write_predictions
+from sosr_timm.validation.results_file import format_of, rows_of, write_results
+from sosr_timm.validation.several import evaluate_list
+from sosr_timm.validation.subjects import Subject, find_subjects, is_list
 
 __all__ = ["data_name", "run_validation"]
 

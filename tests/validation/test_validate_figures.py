@@ -12,10 +12,10 @@ from timm.data import RealLabelsImagenet
 
 from sosr_timm.data.catalog import open_source
 from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import SMALL, only_run, train_here, validate
 
 

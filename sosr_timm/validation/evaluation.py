@@ -11,19 +11,9 @@ from sosr_timm.data.order import EvaluationOrder
 from sosr_timm.data.real_labels import real_accuracy
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.transforms import ImageFormat
-from sosr_timm.engine.evaluation_data import Classes, choose_classes, data_name, real_labels_of
-from sosr_timm.engine.evaluation_loader import make_loader
-from sosr_timm.engine.evaluation_task import task_of
-from sosr_timm.engine.figures import check_finite, check_labels, figures
 from sosr_timm.engine.launch import Processes
-from sosr_timm.engine.measure import Measured, measure
-from sosr_timm.engine.placed import place
-from sosr_timm.engine.predictions import MOST_LOGITS
-from sosr_timm.engine.retry import with_smaller_batches
 from sosr_timm.engine.scores import new_table
 from sosr_timm.engine.subject import StoredRun, format_of_run, network_by_name, networks_of_run
-from sosr_timm.engine.subjects import Subject
-from sosr_timm.engine.together import together
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.confusion import ClassCounts
@@ -33,6 +23,16 @@ from sosr_timm.metrics.temperature import calibrate
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.data import Classes, choose_classes, data_name, real_labels_of
+from sosr_timm.validation.figures import check_finite, check_labels, figures
+from sosr_timm.validation.loader import make_loader
+from sosr_timm.validation.measure import Measured, measure
+from sosr_timm.validation.placed import place
+from sosr_timm.validation.predictions import MOST_LOGITS
+from sosr_timm.validation.retry import with_smaller_batches
+from sosr_timm.validation.subjects import Subject
+from sosr_timm.validation.task import task_of
+from sosr_timm.validation.together import together
 
 
 @dataclass

@@ -16,11 +16,11 @@ from torch import nn
 
 from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine import validation_list
-from sosr_timm.engine.placed import place
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import SubjectOptions, ValidateOptions
+from sosr_timm.validation.placed import place
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import validate
 
 DATA = ("--dataset", "digits", "--num-samples", "40", "--batch-size", "16", "--workers", "0")

@@ -11,10 +11,10 @@ from timm.models import save_for_hf
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.validation import run_validation
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.validation.start import run_validation
 from tests.engine.harness import SMALL, TINY, only_run, train_here, validate
 
 
