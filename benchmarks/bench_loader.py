@@ -78,8 +78,8 @@ def streams(
 ) -> dict[str, Callable[[], Iterator]]:
     """What to measure: each gives an iterator over batches."""
     order = TrainingOrder(len(source), BATCH)
-    transform = training_transform(form, PADDING, hflip=0.5)
-    by_image = TrainingBatches(source, transform, form.image_mode, 0, 0, None)
+    transform = training_transform(form, PADDING, hflip=0.5, as_bytes=True)
+    by_image = TrainingBatches(source, transform, form.image_mode, 0, 0, None, form=form, device=device)
     images = DeviceImages(source, form, device, PADDING)
     fill = {"hflip": 0.5, "vflip": 0.0, "erase_probability": 0.0, "erase_mode": "const"}
     on_device = DeviceTrainingBatches(source, images, 0, 0, None, **fill)

@@ -135,9 +135,10 @@ class Block:
         """A bool for each row: over-confident with something to level; None where no row is."""
         if self.index is not None:
             self.wrong_count = self.classes - 1
-            # One probability is at most 1, so a threshold of 1 selects nothing.
-            chosen = (self.power_flat[self.label_place] > self.work.threshold * self.total) & (self.top == self.index)
-            chosen &= self.wrong_count > 0
+            if not self.wrong_count:
+                return None
+            # Where the label is the arg max its e^gap is 1. One probability is at most 1: a threshold of 1 selects none.
+            chosen = (self.work.threshold * self.total < 1.0) & (self.top == self.index)
         else:
             keep, label_count = self.labels()
             self.wrong_count = self.classes - label_count

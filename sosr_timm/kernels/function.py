@@ -3,11 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sosr_timm.kernels.work import RowWork
+
+
+@dataclass
+class Made:
+    """A loss with its gradient, and what makes them again.
+
+    Attributes:
+        loss: scalar.
+        gradient: (M, K) for an incoming gradient of 1; None until backward where it cannot be made before.
+        work: the loss and the target.
+        run_rows: the kernel.
+        plain: the same loss of the logits by torch operations and without side effects.
+    """
+
+    loss: Tensor
+    gradient: Tensor | None
+    work: RowWork
+    run_rows: Callable
+    plain: Callable[[Tensor], Tensor]
 
 
 class RowFunction(torch.autograd.Function):
@@ -20,34 +40,29 @@ class RowFunction(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(
-        ctx,
-        logits: Tensor,
-        loss: Tensor,
-        gradient: Tensor | None,
-        work: RowWork,
-        run_rows: Callable,
-        plain: Callable[[Tensor], Tensor],
-    ) -> Tensor:
+    def forward(ctx, logits: Tensor, made: Made) -> Tensor:
+        # Handed over in one object, because each tensor among the arguments costs a small batch some microseconds, and
+        # an argument that is given back has to be copied.
         ctx.save_for_backward(logits)
-        ctx.gradient, ctx.work, ctx.run_rows, ctx.plain = gradient, work, run_rows, plain
-        return loss.clone()
+        ctx.made = made
+        return made.loss
 
     @staticmethod
-    def backward(ctx, incoming: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx, incoming: Tensor) -> tuple[Tensor, None]:
+        made = ctx.made
         if torch.is_grad_enabled():
             (logits,) = ctx.saved_tensors
-            (gradient,) = torch.autograd.grad(ctx.plain(logits), logits, incoming, create_graph=True)
-        elif ctx.gradient is not None:
-            gradient, ctx.gradient = ctx.gradient, None
+            (gradient,) = torch.autograd.grad(made.plain(logits), logits, incoming, create_graph=True)
+        elif made.gradient is not None:
+            gradient, made.gradient = made.gradient, None
             # Reading a number on the CPU waits for nothing; elsewhere it would, so there it is multiplied unseen.
             if incoming.device.type != "cpu" or incoming.item() != 1.0:
                 gradient.mul_(incoming)
         else:
             (logits,) = ctx.saved_tensors
             gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
-            ctx.run_rows(logits.detach(), ctx.work.without_counting(), gradient, incoming)
-        return gradient, None, None, None, None, None
+            made.run_rows(logits.detach(), made.work.without_counting(), gradient, incoming)
+        return gradient, None
 
 
 def with_gradient(
@@ -71,4 +86,4 @@ def with_gradient(
     if logits.dtype != torch.float16:
         gradient = torch.empty_like(values, memory_format=torch.contiguous_format)
     loss, parts = run_rows(values, work, gradient)
-    return RowFunction.apply(logits, loss, gradient, work, run_rows, plain), parts
+    return RowFunction.apply(logits, Made(loss, gradient, work, run_rows, plain)), parts

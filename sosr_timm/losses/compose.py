@@ -12,7 +12,7 @@ from sosr_timm.losses.base import Base, Penalty, check_number, working_precision
 from sosr_timm.losses.fused import fused_loss
 from sosr_timm.losses.keywords import context_of
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
-from sosr_timm.losses.targets import Labels, check_logits, read_target
+from sosr_timm.losses.targets import Labels, read_target
 
 # Asked once: torch 2.6 cannot compile the question.
 AUTOCAST_DEVICES = tuple(
@@ -144,10 +144,9 @@ class ComposedLoss(nn.Module):
         return value, parts
 
     def read_labels(self, logits: Tensor, target: Tensor) -> Labels:
-        check_logits(logits)
-        if self.num_classes is not None and logits.shape[1] != self.num_classes:
-            raise ValueError(f"logits have {logits.shape[1]} classes, the loss was made for {self.num_classes}")
         labels = read_target(logits, target, 0.0 if self.multi_label else self.smoothing)
+        if self.num_classes is not None and labels.num_classes != self.num_classes:
+            raise ValueError(f"logits have {labels.num_classes} classes, the loss was made for {self.num_classes}")
         if self.multi_label and labels.dense is None:
             raise ValueError("multi-label targets must be floats of shape (M, K)")
         return labels
