@@ -13,13 +13,14 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from sosr_timm.data.batch import Batch, Unreadable, stack_labels
+from sosr_timm.data.image_modes import to_mode
 from sosr_timm.data.mixing import Mixing
 from sosr_timm.data.normalising import Normalisation, NormalisedBatches
 from sosr_timm.data.order import BatchKey, EvaluationOrder, TrainingSampler
 from sosr_timm.data.seeding import SAMPLE, seed_cpu
 from sosr_timm.data.source import ImageSource
 from sosr_timm.data.splits import in_splits
-from sosr_timm.data.transforms import ImageFormat, Transform, to_mode
+from sosr_timm.data.transforms import ImageFormat, Transform
 
 # What Pillow and the readers raise for a file that is not a whole image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)

@@ -14,7 +14,7 @@ LONG_TAIL, LABEL_NOISE = 101, 102
 
 def seed_words(*words: int, count: int = 1) -> list[int]:
     """Well-mixed 32-bit seeds from a few whole numbers (NumPy's SeedSequence)."""
-    return [int(word) for word in np.random.SeedSequence(words).generate_state(count)]
+    return np.random.SeedSequence(words).generate_state(count).tolist()
 
 
 def seed_everything(*words: int) -> None:

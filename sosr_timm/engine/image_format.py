@@ -8,8 +8,9 @@ from PIL import ImageMode
 from timm.data import resolve_data_config
 from torch import nn
 
+from sosr_timm.data.image_modes import mode_of
 from sosr_timm.data.source import SourceInfo
-from sosr_timm.data.transforms import ImageFormat, mode_of
+from sosr_timm.data.transforms import ImageFormat
 from sosr_timm.engine.network import channels_of
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from sosr_timm.data.catalog import open_source
-from sosr_timm.data.transforms import mode_of, to_mode
+from sosr_timm.data.image_modes import mode_of, to_mode
 from tests.data.images import picture, write_picture
 
 

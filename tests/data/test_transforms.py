@@ -128,6 +128,19 @@ def test_without_padding_the_transform_is_timms():
         assert torch.equal(one, theirs(picture(draw, (30, 20))))
 
 
+def test_a_colour_jitter_of_nothing_is_left_out_and_changes_nothing():
+    form = image_format(3, 16, 16)
+    arguments = {"scale": (0.2, 0.9), "hflip": 0.5, "color_jitter": 0.0, "interpolation": "random"}
+    ours = training_transform(form, None, **arguments)
+    theirs = create_transform(form.input_size, is_training=True, mean=form.mean, std=form.std, **arguments)
+    assert len(ours.transforms) == len(theirs.transforms) - 1
+    for draw in range(10):
+        seed_cpu(draw)
+        one = ours(picture(draw, (30, 20)))
+        seed_cpu(draw)
+        assert torch.equal(one, theirs(picture(draw, (30, 20))))
+
+
 def test_evaluation_is_timms_and_not_random():
     form = image_format(3, 16, 16)
     theirs = create_transform(form.input_size, mean=form.mean, std=form.std, crop_pct=0.875, interpolation="bilinear")
