@@ -137,7 +137,7 @@ class Block:
             self.wrong_count = self.classes - 1
             if not self.wrong_count:
                 return None
-            # Where the label is the arg max its e^gap is 1. One probability is at most 1: a threshold of 1 selects none.
+            # The label of a chosen row is the arg max, whose e^gap is 1; with a threshold of 1 nothing is chosen.
             chosen = (self.work.threshold * self.total < 1.0) & (self.top == self.index)
         else:
             keep, label_count = self.labels()
