@@ -49,11 +49,11 @@ def cifar_rows(labels: list[int], hundred: bool, seed: int) -> bytes:
     return np.concatenate([np.array(heads, dtype=np.uint8), pixels], axis=1).tobytes()
 
 
-def cifar10(folder: Path) -> None:
-    labels = list(range(10))
+def cifar10(folder: Path, each: int = 1) -> None:
+    labels = list(range(10)) * each
     files = {f"cifar-10-batches-bin/data_batch_{n}.bin": cifar_rows(labels, False, n) for n in range(1, 6)}
-    files["cifar-10-batches-bin/test_batch.bin"] = cifar_rows(labels, False, 6)
-    files["cifar-10-batches-bin/batches.meta.txt"] = "".join(f"kind{n}\n" for n in labels).encode() + b"\n"
+    files["cifar-10-batches-bin/test_batch.bin"] = cifar_rows(labels[:10], False, 6)
+    files["cifar-10-batches-bin/batches.meta.txt"] = "".join(f"kind{n}\n" for n in labels[:10]).encode() + b"\n"
     tar(folder / "cifar-10-binary.tar.gz", files)
 
 
@@ -191,11 +191,18 @@ SMALL = {
 }
 
 
-def small(name: str, folder: Path) -> Recipe:
-    """Build a data set's archives in a folder; returns its recipe with the counts of the small one, without MD5s."""
+def small(name: str, folder: Path, each: int = 1) -> Recipe:
+    """Build a data set's archives in a folder; returns its recipe with the counts of the small one, without MD5s.
+
+    Args:
+        name: of the data set.
+        folder: of the archives.
+        each: of the CIFAR sets, how many times the small training set.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     build, recipe, num_classes, counts = SMALL[name]
-    build(folder)
+    build(folder, **({"each": each} if each > 1 else {}))
+    counts = counts | {"train": each * counts["train"]} if each > 1 else counts
     archives = tuple(Archive(archive.file, archive.inside) for archive in recipe.spec.archives)
     per_class = {split: counts[split] // num_classes for split in recipe.spec.per_class}
     spec = dataclasses.replace(
