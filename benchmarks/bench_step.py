@@ -1,9 +1,9 @@
 """What a whole training step costs with each loss, and what importing the package costs, side by side in one run.
 
-    python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 9] [--quick]
+    python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 4] [--quick]
 
-Steps of all losses are interleaved, so that a busy moment of the machine hits all alike; the ratio is the median
-over the rounds of a loss's seconds over those of `ce` in the same round. Writes results/bench_step_cpu.json (or _cuda).
+Each step with a loss stands next to one with `ce`, before it and after it in turn, so that a busy moment of the machine
+hits both; a ratio is the median over these pairs. Writes results/bench_step_cpu.json (or _cuda).
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def seconds_of_step(
 
 
 def measure_steps(model: str, batch_size: int, repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
-    """Median seconds and the median ratio to `ce` for each loss, over interleaved rounds."""
+    """Median seconds and the median ratio to a neighbouring step with `ce`, for each loss."""
     network = timm.create_model(model, num_classes=100).to(device).train()
     optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
@@ -52,15 +52,20 @@ def measure_steps(model: str, batch_size: int, repeats: int, device: torch.devic
     target = torch.randint(100, (batch_size,), generator=generator).to(device)
     losses = {spec: sosr_timm.create_loss(spec, num_classes=100).to(device) for spec in SPECS}
     tasks = {spec: ClassificationTask(network, loss, device=device, verbose=False) for spec, loss in losses.items()}
-    rounds = []
-    for _ in range(repeats + 1):
-        rounds.append({spec: seconds_of_step(task, optimizer, (images, target)) for spec, task in tasks.items()})
-    rounds = rounds[1:]  # the first warms up
+    for task in tasks.values():
+        seconds_of_step(task, optimizer, (images, target))
+    seconds: dict[str, list[float]] = {spec: [] for spec in SPECS}
+    ratios: dict[str, list[float]] = {spec: [] for spec in SPECS}
+    for turn in range(repeats):
+        for spec in SPECS[1:]:
+            pair = ("ce", spec) if turn % 2 else (spec, "ce")
+            times = {name: seconds_of_step(tasks[name], optimizer, (images, target)) for name in pair}
+            for name, value in times.items():
+                seconds[name].append(value)
+            ratios[spec].append(times[spec] / times["ce"])
+    ratios["ce"] = [1.0]
     return {
-        spec: {
-            "seconds": statistics.median(times[spec] for times in rounds),
-            "over_ce": statistics.median(times[spec] / times["ce"] for times in rounds),
-        }
+        spec: {"seconds": statistics.median(seconds[spec]), "over_ce": statistics.median(ratios[spec])}
         for spec in SPECS
     }
 
@@ -99,7 +104,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="cifar_resnet56")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=9)
+    parser.add_argument("--repeats", type=int, default=4)
     parser.add_argument("--quick", action="store_true", help="a small network and few repeats, to see that it runs")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -1,6 +1,6 @@
 """Seconds of a training step, ours with SOSR against a plain loop over timm with cross entropy, in one run.
 
-    python -m benchmarks.bench_train [--repeats 6] [--steps 8] [--only resnet18] [--quick]
+    python -m benchmarks.bench_train [--repeats 4] [--steps 8] [--only resnet18] [--quick]
 
 Ours is the engine of train.py. The plain loop is timm's model, loader, optimizer and cross entropy, with the same
 threads, memory layout, batch and augmentation. They take turns, a few steps each, so that a busy moment of the machine
@@ -155,7 +155,7 @@ def measure_optimizers(device: torch.device, repeats: int) -> dict[str, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--repeats", type=int, default=6, help="turns of each, half with either built first")
+    parser.add_argument("--repeats", type=int, default=4, help="turns of each, half with either built first")
     parser.add_argument("--steps", type=int, default=8, help="steps in a turn")
     parser.add_argument("--threads", type=int, help="of this process; by the machine's cores where not given")
     parser.add_argument("--only", default="", help="the works whose name contains this")

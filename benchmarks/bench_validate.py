@@ -1,6 +1,6 @@
 """Images per second of validate.py's pass against a plain loop over timm's loader and model, in one run.
 
-    python -m benchmarks.bench_validate [--workers 2] [--repeats 7] [--images 2048] [--quick]
+    python -m benchmarks.bench_validate [--workers 2] [--repeats 3] [--images 2048] [--quick]
 
 resnet18 on Fashion-MNIST resized to 64 x 64, batches of 128. Ours fills every table that validate.py does; the plain
 loop is timm's loader with its prefetcher, the model, and timm's top-1 and top-5. Loaders are made anew for each pass,
@@ -77,7 +77,7 @@ def plain_pass(model: nn.Module, source: ImageSource, processes: Processes, work
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--images", type=int, default=2048)
     parser.add_argument("--quick", action="store_true", help="few images, to see that it runs")
     arguments = parser.parse_args()

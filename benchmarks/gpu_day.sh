@@ -11,4 +11,5 @@ done
 python -m benchmarks.bench_loader
 python -m benchmarks.bench_step
 python -m benchmarks.bench_train
+python -m benchmarks.bench_validate
 python -m benchmarks.plots

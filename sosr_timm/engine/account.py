@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from sosr_timm import results
-from sosr_timm.data.device_loader import DeviceTrainingBatches
 from sosr_timm.engine.log import logger
+from sosr_timm.engine.plan import makers_of
 from sosr_timm.engine.run import Run
 from sosr_timm.environment import environment
 from sosr_timm.options.load import Loaded, flatten, plain
@@ -69,8 +69,7 @@ def announce(run: Run, checkpoint: str | None) -> None:
         )
     if origin.get("subset"):
         logger.warning("the data set is only a part of %s: its figures are not comparable", origin["name"])
-    on_device = isinstance(run.training, DeviceTrainingBatches)
-    logger.info("batches made %s", "on the device" if on_device else f"by {options.data.workers} loader processes")
+    logger.info("batches made %s", makers_of(run))
     logger.info("run folder %s", run.folder.path)
     if checkpoint:
         logger.info("goes on from %s, after %d of %d epochs", Path(checkpoint).name, run.progress.epoch, run.epochs)

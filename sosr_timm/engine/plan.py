@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from sosr_timm.data.device_loader import DeviceTrainingBatches
+from sosr_timm.data.device_loader import DeviceEvaluationLoader, DeviceTrainingBatches
 from sosr_timm.engine.loss import origin_of_smoothing
 from sosr_timm.engine.run import Run
 
@@ -20,15 +20,22 @@ def plan_of(run: Run) -> dict[str, str]:
 
 def _what_is_seen(run: Run) -> dict[str, str]:
     data, form = run.options.data, run.image_format
-    workers = f"by {counted(data.workers, 'loader process', 'loader processes')}"
     return {
         "data": f"{data.dataset or 'folder'} {data.data or data.data_dir or ''}".strip(),
         "images": f"{run.order.num_samples:,} for training, {run.evaluation.num_samples:,} for evaluation",
         "classes": f"{run.model.num_classes:,}",
         "input": f"{form.channels} x {form.height} x {form.width} (channels x height x width), {form.interpolation}, "
         f"mean {numbers(form.mean)}, std {numbers(form.std)}",
-        "batches": f"made {'on the device' if isinstance(run.training, DeviceTrainingBatches) else workers}",
+        "batches": f"made {makers_of(run)}",
     }
+
+
+def makers_of(run: Run) -> str:
+    """Who makes the batches: of training, and of evaluation where that is somebody else."""
+    workers = f"by {counted(run.options.data.workers, 'loader process', 'loader processes')}"
+    training = "on the device" if isinstance(run.training, DeviceTrainingBatches) else workers
+    evaluation = "on the device" if isinstance(run.evaluation_loader, DeviceEvaluationLoader) else workers
+    return training if training == evaluation else f"{training}, those of evaluation {evaluation}"
 
 
 def _what_is_trained(run: Run) -> dict[str, str]:

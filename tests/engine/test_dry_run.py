@@ -40,6 +40,19 @@ def test_two_updates_are_those_of_the_run(tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "makers"),
+    [
+        ((), "made on the device"),
+        (("--crop-pct", "0.5"), "made on the device, those of evaluation by 0 loader processes"),
+        (("--loader", "workers"), "made by 0 loader processes"),
+    ],
+)
+def test_it_says_who_makes_the_batches(tmp_path, capsys, arguments, makers):
+    lines = dry_run(tmp_path, capsys, *arguments).splitlines()
+    assert [line.split("batches", 1)[1].strip() for line in lines if line.split()[:1] == ["batches"]] == [makers]
+
+
+@pytest.mark.parametrize(
     ("arguments", "expected"),
     [
         (("--loss", "ce"), "0.1: timm's default"),

@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -9,7 +12,18 @@ from timm.task import MultiLabelClassificationEvaluator, MultiLabelClassificatio
 
 from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.errors import UserError
-from tests.engine.harness import SMALL, TINY, assert_same_run, build_here, copy_until, only_run, train_here, validate
+from tests.engine.harness import (
+    ROOT,
+    SMALL,
+    TINY,
+    assert_same_run,
+    build_here,
+    copy_until,
+    free_port,
+    only_run,
+    train_here,
+    validate,
+)
 from tests.engine.many_labels import registered
 
 MANY = [*SMALL, "--dataset", "digit_attributes", "--task", "multilabel"]
@@ -96,6 +110,28 @@ def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
     }.items():
         with pytest.raises(UserError, match=said):
             validate(capsys, *(() if "--compare" in flags else (folder.path,)), *flags)
+
+
+def test_two_processes_find_the_figures_of_one(tmp_path, capsys):
+    assert train_here(*MANY, *TINY, "--epochs", "1", "--output", tmp_path) == 0
+    folder = only_run(tmp_path)
+    script = tmp_path / "evaluate.py"
+    script.write_text(
+        "import runpy\nfrom tests.engine.many_labels import registered\n"
+        "with registered():\n    runpy.run_path('validate.py', run_name='__main__')\n"
+    )
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", free_port()]
+    ended = subprocess.run(
+        [*map(str, command), str(script), str(folder.path), "--which", "last", "--workers", "1"],
+        cwd=ROOT,
+        env={**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr
+    two = json.loads(ended.stdout.splitlines()[-1])
+    assert two["weights"] == validate(capsys, folder.path, "--which", "last")["weights"]
 
 
 def test_a_resumed_run_equals_the_straight_one(tmp_path):

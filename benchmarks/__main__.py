@@ -1,0 +1,44 @@
+"""Every benchmark of speed in turn, then the pictures and README's lines of what was measured.
+
+    python -m benchmarks [--quick]
+
+Leave the machine alone meanwhile. Each writes results/bench_*.json and says how long it took.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+BENCHMARKS = ("bench_loss", "bench_loader", "bench_step", "bench_train", "bench_validate")
+ROOT = Path(__file__).parents[1]
+
+
+def run(*command: str) -> None:
+    """One module in a Python of its own; its failure ends everything."""
+    started = time.perf_counter()
+    print(f"\n=== {' '.join(command)}", flush=True)
+    code = subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+    if code:
+        sys.exit(code)
+    print(f"=== {command[0]}: {time.perf_counter() - started:.0f} s", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="seconds each, to see that they run; nothing is written")
+    quick = parser.parse_args().quick
+    started = time.perf_counter()
+    for name in BENCHMARKS:
+        run(f"benchmarks.{name}", *(["--quick"] if quick else []))
+    if not quick:
+        run("benchmarks.plots")
+        run("sosr_timm.report.readme")
+    print(f"\nall in {(time.perf_counter() - started) / 60:.1f} minutes")
+
+
+if __name__ == "__main__":
+    main()
