@@ -1,6 +1,6 @@
 """What a whole training step costs with each loss, and what importing the package costs, side by side in one run.
 
-    python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 4] [--quick]
+    python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 3] [--quick]
 
 Each step with a loss stands next to one with `ce`, before it and after it in turn, so that a busy moment of the machine
 hits both; a ratio is the median over these pairs. Writes results/bench_step_cpu.json (or _cuda).
@@ -26,7 +26,15 @@ from sosr_timm import results
 from sosr_timm.environment import environment
 
 SPECS = ("ce", "sosr", "ols", "maxsup", "cp", "ols+sosr", "ce+sosr+maxsup+cp")
-IMPORTS = {"timm": "import timm", "timm and sosr_timm": "import timm, sosr_timm"}
+IMPORTS = """
+import time
+times = [time.perf_counter()]
+import timm
+times.append(time.perf_counter())
+import sosr_timm
+times.append(time.perf_counter())
+print(times[1] - times[0], times[2] - times[1])
+"""
 
 
 def seconds_of_step(
@@ -89,22 +97,20 @@ def measure_losses(batch_size: int, repeats: int, device: torch.device) -> dict[
 
 
 def measure_imports(repeats: int) -> dict[str, float]:
-    """Median seconds of importing timm alone and with the package, each in processes of its own, in turn."""
-    times: dict[str, list[float]] = {name: [] for name in IMPORTS}
+    """Median seconds of importing timm, and of importing the package after it, in processes of their own."""
+    times = []
     for _ in range(repeats):
-        for name, statement in IMPORTS.items():
-            code = f"import time; t = time.perf_counter(); {statement}; print(time.perf_counter() - t)"
-            ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-            times[name].append(float(ended.stdout))
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    return {**medians, "added": medians["timm and sosr_timm"] - medians["timm"]}
+        ended = subprocess.run([sys.executable, "-c", IMPORTS], capture_output=True, text=True, check=True)
+        times.append([float(word) for word in ended.stdout.split()])
+    timm_alone, added = (statistics.median(values) for values in zip(*times, strict=True))
+    return {"timm": timm_alone, "added": added}
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="cifar_resnet56")
     parser.add_argument("--batch-size", type=int, default=128)
-    parser.add_argument("--repeats", type=int, default=4)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="a small network and few repeats, to see that it runs")
     arguments = parser.parse_args()
     if arguments.quick:

@@ -25,8 +25,10 @@ def step(record: dict[str, Any]) -> str:
     ratios = ", ".join(
         f"`{spec}` {figures['over_ce']:.3f}" for spec, figures in record["steps"].items() if spec != "ce"
     )
+    alone = ", ".join(f"`{spec}` {1e3 * record['loss_alone_seconds'][spec]:.2f}" for spec in ("ce", "sosr"))
     return (
         f"A whole training step of {record['model']} at batch {record['batch_size']} over that with `ce`: {ratios}. "
+        f"The loss alone takes of its {1e3 * record['steps']['ce']['seconds']:,.0f} ms: {alone}. "
         f"Importing the package adds {record['import_seconds']['added']:.2f} s to importing timm."
     )
 
