@@ -27,8 +27,8 @@ def step(record: dict[str, Any]) -> str:
     )
     alone = ", ".join(f"`{spec}` {1e3 * record['loss_alone_seconds'][spec]:.2f}" for spec in ("ce", "sosr"))
     return (
-        f"A whole training step of {record['model']} at batch {record['batch_size']} over that with `ce`: {ratios}. "
-        f"The loss alone takes of its {1e3 * record['steps']['ce']['seconds']:,.0f} ms: {alone}. "
+        f"Milliseconds of a loss in a training step of {record['model']} at batch {record['batch_size']}, which takes "
+        f"{1e3 * record['steps']['ce']['seconds']:,.0f}: {alone}. Whole steps over ones with `ce`: {ratios}. "
         f"Importing the package adds {record['import_seconds']['added']:.2f} s to importing timm."
     )
 
