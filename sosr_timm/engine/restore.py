@@ -13,7 +13,7 @@ from sosr_timm.engine.checkpoint import (
     read_part,
 )
 from sosr_timm.engine.run import Progress, Run
-from sosr_timm.engine.snapshot import EMA, MODEL
+from sosr_timm.engine.snapshot import EMA, MODEL, threads_of
 from sosr_timm.errors import UserError
 
 
@@ -26,7 +26,7 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
         without_optimizer: --no-resume-opt: optimizer and loss scaler start anew.
 
     Returns:
-        what the user should know: another number of processes.
+        what the user should know: another number of processes or of threads.
 
     Raises:
         UserError: the checkpoint is damaged or belongs to another network, or the global batch differs.
@@ -37,7 +37,7 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
         ranks = [read_part(checkpoint, f"rank{rank}") for rank in range(shared["processes"])]
     except DamagedCheckpoint as error:
         raise UserError(f"damaged checkpoint: {error}") from None
-    notes = _check_processes(run, shared)
+    notes = _check_processes(run, shared) or _check_threads(run, shared)
     try:
         run.model.load_state_dict(load_file(str(checkpoint / MODEL)))
         if run.ema is not None:
@@ -83,6 +83,16 @@ def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:
         f"going on with {run.processes.count} processes of {batch_size} samples instead of {shared['processes']} of "
         f"{shared['batch_size']}: the same samples in the same steps at the same learning rate, but batch norm and "
         "mixing see other batches, so figures will not be bit-identical"
+    ]
+
+
+def _check_threads(run: Run, shared: dict[str, Any]) -> list[str]:
+    then, now = shared.get("threads"), threads_of(run)
+    if None in (then, now) or then == now:
+        return []
+    return [
+        f"computing with {now} threads instead of {then}: sums are rounded in another order, so figures may differ in "
+        f"the last digits; OMP_NUM_THREADS={then} gives the same ones"
     ]
 
 

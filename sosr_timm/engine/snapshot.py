@@ -8,6 +8,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 
@@ -92,6 +93,7 @@ def _write_shared(run: Run, folder: Path) -> None:
             "task": {"weights": run.task.get_task_state(), "average": run.task.get_task_state(ema=True)},
             "scaler": scaler.state_dict() if scaler is not None else None,
             "processes": run.processes.count,
+            "threads": threads_of(run),
             "updates_per_epoch": run.updates_per_epoch,
             "batch_size": run.options.optimizer.batch_size,
             "global_batch": run.order.global_batch * run.options.optimizer.grad_accum_steps,
@@ -99,6 +101,11 @@ def _write_shared(run: Run, folder: Path) -> None:
             "journal": run.journal.sizes(),
         },
     )
+
+
+def threads_of(run: Run) -> int | None:
+    """Threads that a process computes with on the CPU, on which the last digits depend; None elsewhere."""
+    return torch.get_num_threads() if run.processes.device.type == "cpu" else None
 
 
 def _rank_state(run: Run) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from sosr_timm.engine.checkpoint import checkpoint_folders
 from sosr_timm.errors import UserError
 from tests.engine.harness import (
     SMALL,
+    TINY,
     assert_same_run,
     copy_until,
     journal_of,
@@ -102,6 +103,18 @@ def test_an_older_checkpoint_can_be_gone_on_from(tmp_path):
     assert journal_of(run) == before
     after = tensors_of(checkpoint_folders(run.checkpoints)[0])
     assert all(torch.equal(tensor, after[name]) for name, tensor in weights.items())
+
+
+def test_another_number_of_threads_is_said(tmp_path, capsys, monkeypatch):
+    before = torch.get_num_threads()
+    assert train_here(*SMALL, *TINY, "--stop-epoch", "1", "--output", tmp_path) == 0
+    monkeypatch.setenv("OMP_NUM_THREADS", str(before + 1))
+    try:
+        assert train_here(*SMALL, *TINY, "--resume", "auto", "--output", tmp_path) == 0
+    finally:
+        torch.set_num_threads(before)
+    said = f"computing with {before + 1} threads instead of {before}"
+    assert said in capsys.readouterr().out
 
 
 def test_trackers_and_the_journal_hold_the_same_figures(tmp_path):
