@@ -15,10 +15,10 @@ from timm.models import build_model_with_cfg, register_model, save_for_hf
 from torch import nn
 
 from sosr_timm.data.transforms import ImageFormat
-from sosr_timm.engine import validation_list
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import SubjectOptions, ValidateOptions
+from sosr_timm.validation import several
 from sosr_timm.validation.placed import place
 from sosr_timm.validation.start import run_validation
 from tests.engine.harness import validate
@@ -68,9 +68,9 @@ def folders(tmp_path_factory):
 
 def test_a_failing_model_is_a_row_and_the_file_is_written_after_each(folders, capsys, tmp_path, monkeypatch):
     written = []
-    real = validation_list.write_results
+    real = several.write_results
     monkeypatch.setattr(
-        validation_list, "write_results", lambda file, form, rows: (real(file, form, rows), written.append(len(rows)))
+        several, "write_results", lambda file, form, rows: (real(file, form, rows), written.append(len(rows)))
     )
     file = tmp_path / "r.csv"
     arguments = ("--model", folders / "names.txt", *DATA, "--results-file", file)
@@ -87,7 +87,7 @@ def test_a_failing_model_is_a_row_and_the_file_is_written_after_each(folders, ca
 
 
 def test_an_interrupt_loses_nothing(folders, capsys, tmp_path, monkeypatch):
-    real, done = validation_list.evaluate_subject, []
+    real, done = several.evaluate_subject, []
 
     def interrupted(*arguments, **words):
         if done:
@@ -95,7 +95,7 @@ def test_an_interrupt_loses_nothing(folders, capsys, tmp_path, monkeypatch):
         done.append(1)
         return real(*arguments, **words)
 
-    monkeypatch.setattr(validation_list, "evaluate_subject", interrupted)
+    monkeypatch.setattr(several, "evaluate_subject", interrupted)
     rows = validate(capsys, "--model", folders / "names.txt", *DATA, "--results-file", tmp_path / "r.json", code=130)
     assert len(rows) == 1
     assert json.loads((tmp_path / "r.json").read_text()) == rows
