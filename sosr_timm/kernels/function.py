@@ -44,24 +44,25 @@ class RowFunction(torch.autograd.Function):
         # Handed over in one object, because each tensor among the arguments costs a small batch some microseconds, and
         # an argument that is given back has to be copied.
         ctx.save_for_backward(logits)
-        ctx.made = made
+        # The object itself is not kept: it holds the loss, whose graph holds this context, and only the collector of
+        # cycles would free the gradient of a loss that nobody differentiates.
+        ctx.gradient, ctx.work, ctx.run_rows, ctx.plain = made.gradient, made.work, made.run_rows, made.plain
         return made.loss
 
     @staticmethod
     def backward(ctx, incoming: Tensor) -> tuple[Tensor, None]:
-        made = ctx.made
         if torch.is_grad_enabled():
             (logits,) = ctx.saved_tensors
-            (gradient,) = torch.autograd.grad(made.plain(logits), logits, incoming, create_graph=True)
-        elif made.gradient is not None:
-            gradient, made.gradient = made.gradient, None
+            (gradient,) = torch.autograd.grad(ctx.plain(logits), logits, incoming, create_graph=True)
+        elif ctx.gradient is not None:
+            gradient, ctx.gradient = ctx.gradient, None
             # Reading a number on the CPU waits for nothing; elsewhere it would, so there it is multiplied unseen.
             if incoming.device.type != "cpu" or incoming.item() != 1.0:
                 gradient.mul_(incoming)
         else:
             (logits,) = ctx.saved_tensors
             gradient = torch.empty_like(logits, memory_format=torch.contiguous_format)
-            made.run_rows(logits.detach(), made.work.without_counting(), gradient, incoming)
+            ctx.run_rows(logits.detach(), ctx.work.without_counting(), gradient, incoming)
         return gradient, None
 
 

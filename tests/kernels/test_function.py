@@ -1,5 +1,8 @@
 """Backward in all its forms: twice, with create_graph, with another factor, with a graph around it."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -8,6 +11,22 @@ from sosr_timm.losses import create_loss
 from tests.kernels.cases import SPECS, make_batch
 
 ALL = SPECS[-1]
+
+
+@pytest.mark.parametrize("backward", [False, True])
+def test_a_loss_is_freed_without_the_collector_of_cycles(backward):
+    logits, index, _ = make_batch(20, 7, torch.float32)
+    leaf, loss = logits.requires_grad_(), create_loss(ALL)
+    gc.disable()
+    try:
+        value = loss(leaf, index)
+        if backward:
+            value.backward()
+        left = weakref.ref(value)
+        del value
+        assert left() is None
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float16], ids=str)
