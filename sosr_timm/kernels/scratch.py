@@ -28,8 +28,10 @@ class Scratch:
     def get(self, name: str, rows: int) -> tuple[Tensor, NDArray]:
         """(rows, K) as a tensor and as a flat array of the same memory; what it holds is what its last user left."""
         if name not in self.buffers:
-            flat = flat_buffer(name, self.rows * self.classes, self.dtype)
-            self.buffers[name] = flat.view(self.rows, self.classes), flat.numpy()
+            # The next call may train, and what is made under `torch.inference_mode` cannot be written to outside of it.
+            with torch.inference_mode(False):
+                flat = flat_buffer(name, self.rows * self.classes, self.dtype)
+                self.buffers[name] = flat.view(self.rows, self.classes), flat.numpy()
         tensor, flat = self.buffers[name]
         return (tensor, flat) if rows == self.rows else (tensor[:rows], flat[: rows * self.classes])
 

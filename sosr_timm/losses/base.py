@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -92,13 +93,10 @@ class Term(nn.Module, ABC):
             super()._apply(fn, recurse)
         finally:
             self._buffers.update(state)
-        for name, buffer in state.items():
-            device = fn(torch.zeros((), dtype=torch.float32, device=buffer.device)).device
-            dtype = state_dtype(device)
-            if buffer.is_meta and device.type != "meta":
-                self._buffers[name] = torch.empty_like(buffer, device=device, dtype=dtype)
-            else:
-                self._buffers[name] = buffer.to("cpu", dtype).to(device) if dtype != buffer.dtype else buffer.to(device)
+        with lasting_tensors():
+            for name, buffer in state.items():
+                device = fn(torch.zeros((), dtype=torch.float32, device=buffer.device)).device
+                self._buffers[name] = moved(buffer, device)
         return self
 
 
@@ -125,6 +123,23 @@ class Penalty(Term):
     def weighted_mean(self, values: Tensor) -> Tensor:
         """weight * mean, in the format of the values even where the weight is a float64 tensor."""
         return (self.weight * values.mean()).to(values.dtype)
+
+
+def moved(state: Tensor, device: torch.device) -> Tensor:
+    """A sum or count on another device, in the format that sums and counts have there; empty where it was on "meta"."""
+    dtype = state_dtype(device)
+    if state.is_meta and device.type != "meta":
+        return torch.empty_like(state, device=device, dtype=dtype)
+    return state.to("cpu", dtype).to(device) if dtype != state.dtype else state.to(device)
+
+
+def lasting_tensors() -> contextlib.AbstractContextManager:
+    """Where state is made: tensors from within it can be written to at any time.
+
+    Those made under `torch.inference_mode`, where a validation before the first epoch may make them, could not be
+    written to in training.
+    """
+    return torch.inference_mode(False)
 
 
 def state_dtype(device: torch.device) -> torch.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 from torch import Tensor
 
@@ -14,8 +15,6 @@ from sosr_timm.losses.maxsup import MaxSup
 from sosr_timm.losses.ols import OnlineLabelSmoothing
 from sosr_timm.losses.sosr import SelectiveOutputSmoothing
 from sosr_timm.losses.targets import LABEL_WEIGHT, Labels
-
-FUSED = (CrossEntropy, OnlineLabelSmoothing, SelectiveOutputSmoothing, MaxSup, ConfidencePenalty)
 
 
 def fused_loss(
@@ -33,30 +32,52 @@ def fused_loss(
         the scalar, and the parts without the base's name: that is "base" here.
     """
     kernel = choose_kernel(logits, labels.dense)
-    if kernel == "plain" or not all(type(term) in FUSED for term in (base, *penalties.values())):
+    if kernel == "plain" or not all(type(term) in WORK for term in (base, *penalties.values())):
         return None
     work = row_work(base, penalties, logits, labels)
     return row_loss(kernel, logits, work, plain_value(base, penalties, labels))
 
 
 def row_work(base: Base, penalties: Mapping[str, Penalty], logits: Tensor, labels: Labels) -> RowWork:
-    """The terms' present constants and state. OLS makes room for its state if need be."""
-    work = {"index": labels.index, "dense": labels.dense, "dense_smoothing": labels.smoothing}
-    if isinstance(base, OnlineLabelSmoothing):
-        base.prepare(logits)
-        work |= {"alpha": base.alpha, "soft_labels": base.soft_labels}
-        if base.training:
-            work |= {"probability_sum": base.probability_sum, "correct_count": base.correct_count}
-    else:
-        work["smoothing"] = base.smoothing
-    for penalty in penalties.values():
-        if isinstance(penalty, SelectiveOutputSmoothing):
-            work |= {"threshold": penalty.threshold, "beta": penalty.weight}
-        else:
-            weight = penalty.weight
-            on_cpu = isinstance(weight, Tensor) and weight.device.type == "cpu"
-            work["cp" if isinstance(penalty, ConfidencePenalty) else "maxsup"] = float(weight) if on_cpu else weight
-    return RowWork(label_weight=LABEL_WEIGHT, **work)
+    """The terms' present constants and state; OLS allocates its state on the first training batch.
+
+    Raises:
+        TypeError: a term that the row kernels do not have.
+    """
+    work: dict[str, Any] = {}
+    for term in (base, *penalties.values()):
+        if type(term) not in WORK:
+            raise TypeError(f"the row kernels do not have {type(term).__name__}")
+        work |= WORK[type(term)](term, logits)
+    return RowWork(
+        index=labels.index,
+        dense=labels.dense,
+        dense_smoothing=labels.smoothing,
+        label_weight=LABEL_WEIGHT,
+        **work,
+    )
+
+
+def work_of_ols(term: OnlineLabelSmoothing, logits: Tensor) -> dict[str, Any]:
+    work = {"alpha": term.alpha, "soft_labels": term.prepare(logits)}
+    if term.counts(logits):
+        work |= {"probability_sum": term.probability_sum, "correct_count": term.correct_count}
+    return work
+
+
+def work_of_maxsup(term: MaxSup, logits: Tensor) -> dict[str, Any]:
+    # On the CPU the weight is read at once; elsewhere that would wait for the device.
+    return {"maxsup": float(term.weight) if term.weight.device.type == "cpu" else term.weight}
+
+
+# Which fields of `RowWork` a term fills, by its exact type: a subclass may compute something else.
+WORK: dict[type, Callable[[Any, Tensor], dict[str, Any]]] = {
+    CrossEntropy: lambda term, logits: {"smoothing": term.smoothing},
+    OnlineLabelSmoothing: work_of_ols,
+    SelectiveOutputSmoothing: lambda term, logits: {"threshold": term.threshold, "beta": term.weight},
+    MaxSup: work_of_maxsup,
+    ConfidencePenalty: lambda term, logits: {"cp": term.weight},
+}
 
 
 def plain_value(base: Base, penalties: Mapping[str, Penalty], labels: Labels) -> Callable[[Tensor], Tensor]:

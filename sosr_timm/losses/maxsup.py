@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sosr_timm.losses.base import PENALTIES, Penalty, check_number
+from sosr_timm.losses.base import PENALTIES, Penalty, check_number, lasting_tensors
 from sosr_timm.losses.targets import Labels
 
 
@@ -42,7 +42,8 @@ class MaxSup(Penalty):
         self.start = check_number("start", start, low=0.0)
         self.end = check_number("end", end, low=0.0)
         # A tensor, because a compiled loss would be compiled again for every new value of a Python number.
-        self.register_buffer("weight", torch.tensor(self.start, dtype=torch.float64))
+        with lasting_tensors():
+            self.register_buffer("weight", torch.tensor(self.start, dtype=torch.float64))
 
     def set_progress(self, progress: float) -> None:
         self.weight.fill_(self.start + (self.end - self.start) * progress)

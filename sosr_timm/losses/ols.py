@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sosr_timm.losses.base import BASES, Base, check_number, state_dtype
+from sosr_timm.losses.base import BASES, Base, check_number, lasting_tensors, state_dtype
 from sosr_timm.losses.cross_entropy import cross_entropy
 from sosr_timm.losses.targets import Labels
 from sosr_timm.registry import close_names
@@ -81,41 +81,57 @@ class OnlineLabelSmoothing(Base):
 
     def _allocate(self, num_classes: int, device: torch.device) -> None:
         dtype = state_dtype(device)
-        self.soft_labels = first_soft_labels(self.init, num_classes, dtype, device)
-        self.probability_sum = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
-        self.correct_count = torch.zeros(num_classes, dtype=dtype, device=device)
+        with lasting_tensors():
+            self.soft_labels = first_soft_labels(self.init, num_classes, dtype, device)
+            self.probability_sum = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
+            self.correct_count = torch.zeros(num_classes, dtype=dtype, device=device)
 
     def _move(self, device: torch.device) -> None:
         # A loss is easily forgotten when the model is moved, and a state loaded before the first batch is on the CPU.
-        for name in self.STATE:
-            setattr(self, name, getattr(self, name).to(device, state_dtype(device)))
+        with lasting_tensors():
+            for name in self.STATE:
+                setattr(self, name, getattr(self, name).to(device, state_dtype(device)))
 
-    def prepare(self, logits: Tensor) -> None:
-        """Make room for the classes of the logits, on their device.
+    def prepare(self, logits: Tensor) -> Tensor:
+        """The present soft labels, (K, K), on the device of the logits, with state allocated if the batch counts.
+
+        An evaluation before the first training batch leaves no state behind: under `torch.inference_mode` that would be
+        tensors that training cannot write to.
 
         Raises:
-            ValueError: soft labels of another number of classes.
+            ValueError: the soft labels are of another number of classes.
         """
+        classes, device = logits.shape[1], logits.device
         if self.soft_labels is None:
-            self._allocate(logits.shape[1], logits.device)
-        if self.soft_labels.shape[0] != logits.shape[1]:
-            raise ValueError(f"ols has soft labels of {self.soft_labels.shape[0]} classes, logits {logits.shape[1]}")
-        if self.soft_labels.device != logits.device:
-            self._move(logits.device)
+            if not self.counts(logits):
+                return first_soft_labels(self.init, classes, state_dtype(device), device)
+            self._allocate(classes, device)
+        if self.soft_labels.shape[0] != classes:
+            raise ValueError(f"ols has soft labels of {self.soft_labels.shape[0]} classes, logits {classes}")
+        if self.soft_labels.device != device:
+            self._move(device)
+        return self.soft_labels
+
+    def counts(self, logits: Tensor) -> bool:
+        """Whether a batch is one of training: in training mode, with gradients enabled, for logits that want one.
+
+        A validation loss computed under `torch.no_grad` is none, whether or not anyone called `eval()`.
+        """
+        return self.training and torch.is_grad_enabled() and logits.requires_grad
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        self.prepare(logits)
+        soft_labels = self.prepare(logits)
         log_p = logits.log_softmax(dim=1)
-        if self.training:
+        if self.counts(logits):
             self._accumulate(log_p.detach(), labels)
-        return self._mean(log_p, labels), {}
+        return self._mean(log_p, labels, soft_labels), {}
 
     def value(self, logits: Tensor, labels: Labels) -> Tensor:
-        return self._mean(logits.log_softmax(dim=1), labels)
+        return self._mean(logits.log_softmax(dim=1), labels, self.prepare(logits))
 
-    def _mean(self, log_p: Tensor, labels: Labels) -> Tensor:
+    def _mean(self, log_p: Tensor, labels: Labels, soft_labels: Tensor) -> Tensor:
         hard = cross_entropy(log_p, labels)
-        soft = soft_label_cross_entropy(log_p, labels, self.soft_labels)
+        soft = soft_label_cross_entropy(log_p, labels, soft_labels)
         return (self.alpha * hard + (1.0 - self.alpha) * soft).mean()
 
     def _accumulate(self, log_p: Tensor, labels: Labels) -> None:

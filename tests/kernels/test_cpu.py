@@ -93,7 +93,7 @@ def test_several_blocks(monkeypatch):
 
 def test_evaluation_and_no_grad():
     logits, index, _ = make_batch(20, 7)
-    loss = create_loss("ols+sosr").eval()
+    loss = create_loss("ols+sosr", num_classes=7).eval()
     with torch.no_grad():
         quiet = loss(logits.requires_grad_(), index)
     assert not quiet.requires_grad and not loss.base.correct_count.any()

@@ -136,7 +136,7 @@ def test_compiles_with_inductor(spec):
 def test_state_survives_saving(spec):
     loss = create_loss(spec)
     logits, index, _ = batch()
-    loss(logits, index)
+    loss(logits.requires_grad_(), index)
     loss.end_epoch()
     loss.set_progress(0.3)
     loss(logits, index)
@@ -152,7 +152,7 @@ def test_state_survives_saving(spec):
 def test_state_keeps_its_precision_when_cast(spec):
     loss = create_loss(spec)
     logits, index, _ = batch()
-    loss(logits, index)
+    loss(logits.requires_grad_(), index)
     loss.set_progress(1 / 3)
     before = {name: tensor.clone() for name, tensor in loss.state_dict().items()}
     loss.half().to(torch.bfloat16).float().cpu()
@@ -167,6 +167,9 @@ def test_evaluation_changes_no_state(spec):
     loss = create_loss(spec, num_classes=5)
     logits, index, _ = batch()
     before = copy.deepcopy(loss.state_dict())
+    with torch.no_grad():
+        loss(logits.requires_grad_(), index)
+    loss(logits.detach(), index)
     loss.eval()(logits, index)
     torch.testing.assert_close(loss.state_dict(), before, rtol=0, atol=0)
 

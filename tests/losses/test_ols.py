@@ -15,6 +15,12 @@ def sum_with(parts):
     return lambda tensor: tensor + next(other)
 
 
+def training_batch(**keywords):
+    """A batch whose logits want a gradient: others are an evaluation's and leave no state."""
+    logits, index, dense = batch(**keywords)
+    return logits.requires_grad_(), index, dense
+
+
 def test_worked_value():
     loss = create_loss("ols", num_classes=3)
     loss.base.soft_labels[0] = torch.tensor([0.7, 0.2, 0.1], dtype=torch.float64)
@@ -24,7 +30,7 @@ def test_worked_value():
 def test_worked_update():
     loss = create_loss("ols", num_classes=3)
     logits = torch.tensor([[0.8, 0.1, 0.1], [0.6, 0.3, 0.1], [0.2, 0.7, 0.1]]).log()
-    loss(logits, torch.tensor([0, 0, 0]))  # the third is wrong, so it is not counted
+    loss(logits.requires_grad_(), torch.tensor([0, 0, 0]))  # the third is wrong, so it is not counted
     assert loss.base.correct_count.tolist() == [2, 0, 0]
     loss.end_epoch()
     assert_allclose(loss.base.soft_labels, [[0.7, 0.2, 0.1], [1 / 3] * 3, [1 / 3] * 3], rtol=1e-6)
@@ -58,26 +64,33 @@ def test_zeros_start_is_alpha_times_cross_entropy():
 
 def test_dense_row_with_one_label_counts_and_mixed_does_not():
     loss = create_loss("ols")
-    logits = torch.tensor([[5.0, 0, 0], [0, 5.0, 0]])
+    logits = torch.tensor([[5.0, 0, 0], [0, 5.0, 0]], requires_grad=True)
     loss(logits, torch.tensor([[1.0, 0, 0], [0.2, 0.8, 0]]))
     assert loss.base.correct_count.tolist() == [1, 0, 0]
 
 
 def test_batch_takes_no_effect_before_the_epoch_ends():
     loss = create_loss("ols")
-    logits, index, _ = batch()
+    logits, index, _ = training_batch()
     assert loss(logits, index).item() == loss(logits, index).item()
 
 
 def test_evaluation_does_not_count():
-    loss = create_loss("ols").eval()
-    logits, index, _ = batch()
-    loss(logits, index)
-    assert not loss.base.correct_count.any()
+    loss = create_loss("ols", num_classes=5)
+    logits, index, _ = training_batch()
+    with torch.no_grad():
+        loss(logits, index)
+    with torch.inference_mode():
+        loss(logits, index)
+    loss(logits.detach(), index)
+    loss.eval()(logits, index)
+    assert not loss.base.correct_count.any() and not loss.base.probability_sum.any()
+    loss.train()(logits, index)
+    assert loss.base.correct_count.any()
 
 
 def test_sums_over_processes():
-    logits, index, _ = batch(rows=8)
+    logits, index, _ = training_batch(rows=8)
     whole, first, second = (create_loss("ols") for _ in range(3))
     whole(logits, index)
     first(logits[:3], index[:3])
@@ -90,7 +103,7 @@ def test_sums_over_processes():
 def test_many_samples_are_summed_in_float64():
     """In float32 a sum near 2e7 would not grow by 1 any more."""
     loss = create_loss("ols")
-    logits, index = torch.zeros(1, 1), torch.zeros(1, dtype=torch.long)
+    logits, index = torch.zeros(1, 1, requires_grad=True), torch.zeros(1, dtype=torch.long)
     loss(logits, index)
     loss.base.correct_count.fill_(2.0**25)
     loss(logits, index)
@@ -99,7 +112,7 @@ def test_many_samples_are_summed_in_float64():
 
 def test_state_loads_before_the_first_batch():
     loss, fresh = create_loss("ols"), create_loss("ols")
-    logits, index, _ = batch()
+    logits, index, _ = training_batch()
     loss(logits, index)
     loss.end_epoch()
     loss(logits, index)
@@ -116,7 +129,7 @@ def test_fresh_state_is_empty_and_loads():
 
 
 def test_number_of_classes_is_checked():
-    logits, index, _ = batch()
+    logits, index, _ = training_batch()
     with pytest.raises(ValueError, match="logits have 5 classes, the loss was made for 7"):
         create_loss("ols", num_classes=7)(logits, index)
     loss = create_loss("ols")
@@ -127,7 +140,7 @@ def test_number_of_classes_is_checked():
 
 def test_state_follows_the_logits_to_their_device():
     loss = create_loss("ols+maxsup", num_classes=5)
-    logits, index, _ = batch(dtype=torch.float32)
+    logits, index, _ = training_batch(dtype=torch.float32)
     loss(logits.to("meta"), index.to("meta"))
     assert loss.base.soft_labels.device.type == "meta"
 
