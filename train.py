@@ -2,13 +2,13 @@
 
 import sys
 
-from sosr_timm.engine.launch import end_processes, run_main
+from sosr_timm.distributed.processes import end_processes, run_main
 
 
 def main() -> int:
-    from sosr_timm.engine.start import run_training
     from sosr_timm.options.load import load
     from sosr_timm.options.train import TrainOptions
+    from sosr_timm.training.main import run_training
 
     return run_training(load(TrainOptions, sys.argv[1:], __doc__))
 

@@ -2,13 +2,13 @@
 
 import sys
 
-from sosr_timm.engine.launch import end_processes, run_main
+from sosr_timm.distributed.processes import end_processes, run_main
 
 
 def main() -> int:
     from sosr_timm.options.load import load
     from sosr_timm.options.validate import ValidateOptions
-    from sosr_timm.validation.start import run_validation
+    from sosr_timm.validation.main import run_validation
 
     return run_validation(load(ValidateOptions, sys.argv[1:], __doc__))
 

@@ -11,10 +11,10 @@ import argparse
 import subprocess
 import sys
 import time
-from pathlib import Path
+
+from tools.checkout import ROOT
 
 BENCHMARKS = ("bench_loss", "bench_loader", "bench_step", "bench_train", "bench_validate")
-ROOT = Path(__file__).parents[1]
 
 
 def run(*command: str) -> None:
@@ -36,7 +36,7 @@ def main() -> None:
         run(f"benchmarks.{name}", *(["--quick"] if quick else []))
     if not quick:
         run("benchmarks.plots")
-        run("sosr_timm.report.readme")
+        run("tools.readme_page")
     print(f"\nall in {(time.perf_counter() - started) / 60:.1f} minutes")
 
 

@@ -12,7 +12,6 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 
 import torch
 from rich.console import Console
@@ -23,13 +22,14 @@ from torch.utils.data import Dataset
 from torchvision import transforms
 
 from sosr_timm import results
-from sosr_timm.data.catalog import open_source
-from sosr_timm.data.device_loader import DeviceImages, DeviceTrainingBatches
-from sosr_timm.data.loaders import TrainingBatches
-from sosr_timm.data.order import TrainingOrder, TrainingSampler
-from sosr_timm.data.source import ImageSource
-from sosr_timm.data.transforms import ImageFormat, training_transform
+from sosr_timm.data.loaders.device_loader import DeviceImages, DeviceTrainingBatches
+from sosr_timm.data.loaders.worker_loader import TrainingBatches
+from sosr_timm.data.order.order import TrainingOrder, TrainingSampler
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.data.transforms.image import ImageFormat, training_transform
 from sosr_timm.environment import environment
+from tools.checkout import ROOT
 
 BATCH, PADDING = 128, 2
 TIMM = ("timm, prefetcher", "timm, no prefetcher")
@@ -141,7 +141,7 @@ def main() -> None:
         "environment": environment(),
     }
     if not arguments.quick:
-        results.write_json(Path(__file__).parents[1] / "results" / f"bench_loader_{device.type}.json", record)
+        results.write_json(ROOT / "results" / f"bench_loader_{device.type}.json", record)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ import os
 import statistics
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -22,8 +21,8 @@ from benchmarks.loss_contenders import COMPILED, FOUR, REFERENCE, contenders, ma
 from benchmarks.memory import peak_bytes
 from sosr_timm.environment import environment
 from sosr_timm.results import write_json
+from tools.checkout import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 SHAPES = [(128, 100), (256, 1000), (1024, 1000), (4096, 1000), (256, 21_841)]
 SHARES = (0.0, 0.5, 1.0)
 

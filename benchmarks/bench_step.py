@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import timm
 import torch
@@ -25,6 +24,7 @@ from timm.task import ClassificationTask
 import sosr_timm
 from sosr_timm import results
 from sosr_timm.environment import environment
+from tools.checkout import ROOT
 
 AGAIN = "ce again"
 SPECS = ("ce", AGAIN, "sosr", "ols", "maxsup", "cp", "ols+sosr", "ce+sosr+maxsup+cp")
@@ -145,7 +145,7 @@ def main() -> None:
         "environment": environment(),
     }
     if not arguments.quick:
-        results.write_json(Path(__file__).parents[1] / "results" / f"bench_step_{device.type}.json", record)
+        results.write_json(ROOT / "results" / f"bench_step_{device.type}.json", record)
 
 
 if __name__ == "__main__":

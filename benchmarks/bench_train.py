@@ -28,14 +28,15 @@ from torch import nn
 
 from benchmarks.bench_loader import Pairs, timm_loader
 from sosr_timm import results
-from sosr_timm.engine.build import build_run
-from sosr_timm.engine.folder import claim_folder
-from sosr_timm.engine.launch import Processes, start_processes
-from sosr_timm.engine.loop import train_update
-from sosr_timm.engine.run import Run
+from sosr_timm.checkpoints.run_folder import claim_folder
+from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.environment import environment
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.training.build import build_run
+from sosr_timm.training.loop import train_update
+from sosr_timm.training.run import Run
+from tools.checkout import ROOT
 
 WORKERS, LR, DECAY = 2, 0.05, 5e-4
 COMMON = ("--dataset", "fashion_mnist", "--opt", "momentum", "--lr", str(LR), "--weight-decay", str(DECAY))
@@ -187,7 +188,7 @@ def main() -> None:
     }
     if not arguments.quick:
         kind = processes.device.type
-        results.write_json(Path(__file__).parents[1] / "results" / f"bench_train_{kind}.json", record)
+        results.write_json(ROOT / "results" / f"bench_train_{kind}.json", record)
 
 
 if __name__ == "__main__":

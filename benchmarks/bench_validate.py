@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import statistics
 import time
-from pathlib import Path
 
 import timm
 import torch
@@ -25,15 +24,16 @@ from torch import nn
 
 from benchmarks.bench_loader import Pairs
 from sosr_timm import results
-from sosr_timm.data.catalog import open_source
-from sosr_timm.data.order import EvaluationOrder
-from sosr_timm.data.source import ImageSource, spread
-from sosr_timm.data.transforms import ImageFormat
-from sosr_timm.engine.launch import Processes, start_processes
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.source import ImageSource, spread
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.environment import environment
 from sosr_timm.options.validate import EvaluationDataOptions
 from sosr_timm.validation.loader import make_loader
 from sosr_timm.validation.measure import measure
+from tools.checkout import ROOT
 
 BATCH, CLASSES = 128, 10
 FORM = ImageFormat(1, 64, 64, (0.2860,), (0.3530,), "bilinear", 1.0, "center", "L")
@@ -113,7 +113,7 @@ def main() -> None:
         "environment": environment(),
     }
     if not arguments.quick:
-        path = Path(__file__).parents[1] / "results" / f"bench_validate_{processes.device.type}.json"
+        path = ROOT / "results" / f"bench_validate_{processes.device.type}.json"
         results.write_json(path, record)
 
 

@@ -23,14 +23,15 @@ from pathlib import Path
 import torch
 
 from sosr_timm import results
-from sosr_timm.engine.checkpoint import DamagedCheckpoint, checkpoint_folders, read_manifest
-from sosr_timm.engine.folder import RunFolder
-from sosr_timm.engine.launch import run_main
-from sosr_timm.engine.start import run_training
+from sosr_timm.checkpoints.format import DamagedCheckpoint, checkpoint_folders, read_manifest
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.distributed.processes import run_main
 from sosr_timm.environment import environment
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
-from tests.engine.harness import SMALL, assert_same_run
+from sosr_timm.training.main import run_training
+from tests.training.harness import SMALL, assert_same_run
+from tools.checkout import ROOT
 
 TRAIN = (*SMALL, "--epochs", "3", "--loss", "ols+sosr", "--cutmix", "1.0", "--model-ema", "--model-ema-decay", "0.9")
 TRAIN += ("--checkpoint-every", "1", "--checkpoint-hist", "3", "--experiment", "run", "--resume", "auto")
@@ -214,7 +215,7 @@ def main() -> None:
         print(part, "  ".join(f"{name} {value}" for name, value in record[part].items()))
     for name, line in record["bad_input"].items():
         print(f"{name:30s} {line}")
-    results.write_json(Path(__file__).parents[1] / "results" / arguments.output, record)
+    results.write_json(ROOT / "results" / arguments.output, record)
 
 
 if __name__ == "__main__":

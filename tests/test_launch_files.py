@@ -11,10 +11,10 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 
-from sosr_timm.engine.folder import RunFolder
+from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
-from tests.engine.harness import SMALL, free_port
+from tests.training.harness import SMALL, free_port
 
 ROOT = Path(__file__).resolve().parents[1]
 LAUNCH = sorted((ROOT / "hparams" / "accelerate").glob("*.yaml"))

@@ -8,8 +8,8 @@ import pytest
 
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.validation.start import run_validation
-from tests.engine.harness import SMALL, only_run, train_here
+from sosr_timm.validation.main import run_validation
+from tests.training.harness import SMALL, only_run, train_here
 
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = [*sorted((ROOT / "sosr_timm").rglob("*.py")), ROOT / "train.py", ROOT / "validate.py"]

@@ -7,10 +7,10 @@ import shlex
 import pytest
 
 from sosr_timm.data.prepare.run import prepare
-from sosr_timm.engine.dry_run import UPDATES
+from sosr_timm.training.dry_run import UPDATES
 from tests.data.archives import SMALL, small
-from tests.engine.harness import train_here
 from tests.test_recipes import RECIPES, commands_of, key_of, options_of_recipe
+from tests.training.harness import train_here
 
 # What a CPU can do of the largest: two images a batch, float32. The small data sets have other numbers of classes,
 # which the network takes from them.

@@ -11,13 +11,13 @@ import torch
 import yaml
 
 import sosr_timm  # noqa: F401  (registers the models)
-from sosr_timm.data.catalog import DATASETS
-from sosr_timm.engine.loss import loss_spec
-from sosr_timm.engine.optimization import create_optimizer
-from sosr_timm.engine.schedule import create_schedule
+from sosr_timm.data.sources.catalog import DATASETS
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import build, load, read_config
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.setup.loss import loss_spec
+from sosr_timm.setup.optimizer import create_optimizer
+from sosr_timm.setup.schedule import create_schedule
 from tests.published_recipes import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]

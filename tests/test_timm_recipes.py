@@ -10,7 +10,7 @@ from PIL import Image
 from sklearn.datasets import load_sample_images
 
 from sosr_timm.errors import UserError
-from tests.engine.harness import only_run, train_here
+from tests.training.harness import only_run, train_here
 
 ROOT = Path(__file__).resolve().parents[1]
 # What a recipe is known by: the optimizer's class, and how the loss reads.

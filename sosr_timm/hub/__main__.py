@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from sosr_timm.engine.launch import end_processes, run_main
+from sosr_timm.distributed.processes import end_processes, run_main
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 

@@ -9,7 +9,6 @@ from typing import Any
 import torch
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
-from sosr_timm.engine.subject import StoredRun
 from sosr_timm.environment import PACKAGES
 from sosr_timm.errors import UserError
 from sosr_timm.hub.datasets import Dataset
@@ -19,7 +18,8 @@ from sosr_timm.hub.published import method_of, published_figures
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.models.weights import needs_this_package
 from sosr_timm.results import RunResult
-from sosr_timm.validation.files import RELIABILITY
+from sosr_timm.setup.stored_run import StoredRun
+from sosr_timm.validation.reports import RELIABILITY
 
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
 # Key in evaluation.json, its name on the Hub, its name for people, digits in the card.

@@ -12,15 +12,15 @@ from safetensors.torch import load_file
 from timm.models import clean_state_dict, get_pretrained_cfg
 from torch import Tensor
 
-from sosr_timm.data.source import SourceInfo
-from sosr_timm.engine.image_format import image_format
-from sosr_timm.engine.network import check_model_name
-from sosr_timm.engine.subject import find_run
+from sosr_timm.data.sources.source import SourceInfo
 from sosr_timm.errors import UserError
 from sosr_timm.hub.model_folder import Model, new_folder, tag_of, write_model
 from sosr_timm.hub.publish import model_of_run
 from sosr_timm.options.hub import ConversionOptions, ConvertOptions
 from sosr_timm.options.train import ModelOptions
+from sosr_timm.setup.image_format import image_format
+from sosr_timm.setup.model import check_model_name
+from sosr_timm.setup.stored_run import find_run
 
 # Where timm's and torchvision's training scripts keep the weights and their average.
 STATES = {False: ("state_dict", "model"), True: ("state_dict_ema", "model_ema")}

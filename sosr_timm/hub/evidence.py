@@ -8,15 +8,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.engine.subject import StoredRun
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.results import RunResult, load_result
+from sosr_timm.setup.stored_run import StoredRun
 from sosr_timm.validation.data import data_name
-from sosr_timm.validation.files import RECORD, RELIABILITY
-from sosr_timm.validation.start import run_validation
+from sosr_timm.validation.main import run_validation
+from sosr_timm.validation.reports import RECORD, RELIABILITY
 
 RESULT, RECIPE, SUMMARY, CURVES = "result.json", "recipe.yaml", "summary.csv", "curves.png"
 

@@ -16,7 +16,7 @@ from timm.data import ImageNetInfo
 from timm.models import save_for_hf
 from torch import nn
 
-from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError
 from sosr_timm.models.weights import timm_architecture
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sosr_timm.engine.subject import StoredRun, find_run, format_of_run, networks_of_run
 from sosr_timm.errors import UserError
 from sosr_timm.hub.card import write_card
 from sosr_timm.hub.datasets import dataset_of
@@ -13,6 +12,7 @@ from sosr_timm.hub.model_folder import CARD, Model, new_folder, tag_of, write_mo
 from sosr_timm.hub.push import check_repository, push
 from sosr_timm.options.hub import PublishOptions, WeightsOptions
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.stored_run import StoredRun, find_run, format_of_run, networks_of_run
 
 TITLES = {False: "weights", True: "average of weights"}
 HUB = "hub"  # folder in the run folder

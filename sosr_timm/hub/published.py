@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import yaml
 
 from sosr_timm.losses.spec import LossSpec
 from sosr_timm.models.weights import timm_architecture
 from sosr_timm.options.train_data import AugmentationOptions
+from sosr_timm.published import FOLDER
 
-FOLDER = Path(__file__).resolve().parents[2] / "experiments" / "published"
 SMALL_IMAGES = ("cifar10", "cifar100", "tiny_imagenet")  # their papers' networks are our cifar_ ones
 PLAIN = ("baseline", "hard", "ce")  # what the tables call cross entropy alone
 NAMES = {"cp": "confidence_penalty"}

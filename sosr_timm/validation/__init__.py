@@ -1,1 +1,1 @@
-"""validate.py: one trained network or many, measured on one data set; read start.py first."""
+"""validate.py: one trained network or many, measured on one data set; read main.py first."""

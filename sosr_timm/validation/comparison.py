@@ -9,21 +9,21 @@ from typing import Any
 from rich.table import Table
 
 from sosr_timm import results
-from sosr_timm.data.source import ImageSource
-from sosr_timm.engine.launch import Processes
-from sosr_timm.engine.network import check_model_name
-from sosr_timm.engine.subject import find_run
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.paired import compare_correct
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.model import check_model_name
+from sosr_timm.setup.stored_run import find_run
 from sosr_timm.validation.data import data_name, evaluation_source
 from sosr_timm.validation.evaluation import evaluate_subject
-from sosr_timm.validation.files import print_table, say
+from sosr_timm.validation.model_selection import Subject, name_of_run
 from sosr_timm.validation.predictions import Predictions, read_predictions
+from sosr_timm.validation.reports import print_table, say
 from sosr_timm.validation.results_file import format_of, write_results
-from sosr_timm.validation.subjects import Subject, name_of_run
 
 RECORD = "comparison.json"
 

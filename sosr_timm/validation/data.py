@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sosr_timm.data.allowed_classes import read_allowed_classes
-from sosr_timm.data.catalog import open_source
-from sosr_timm.data.reading import Reading
-from sosr_timm.data.real_labels import read_real_labels
-from sosr_timm.data.source import ImageSource, SourceInfo, spread
-from sosr_timm.engine.datasets import reading as stored_reading
-from sosr_timm.engine.subject import StoredRun
+from sosr_timm.data.sources.allowed_classes import read_allowed_classes
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.data.sources.real_labels import read_real_labels
+from sosr_timm.data.sources.source import ImageSource, SourceInfo, spread
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.datasets import reading as stored_reading
+from sosr_timm.setup.stored_run import StoredRun
 
 
 def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageSource:

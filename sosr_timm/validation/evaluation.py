@@ -7,13 +7,11 @@ from typing import Any
 
 from torch import nn
 
-from sosr_timm.data.order import EvaluationOrder
-from sosr_timm.data.real_labels import real_accuracy
-from sosr_timm.data.source import ImageSource
-from sosr_timm.data.transforms import ImageFormat
-from sosr_timm.engine.launch import Processes
-from sosr_timm.engine.scores import new_table
-from sosr_timm.engine.subject import StoredRun, format_of_run, network_by_name, networks_of_run
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.data.sources.real_labels import real_accuracy
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.confusion import ClassCounts
@@ -23,16 +21,18 @@ from sosr_timm.metrics.temperature import calibrate
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.metric_names import new_table
+from sosr_timm.setup.stored_run import StoredRun, format_of_run, network_by_name, networks_of_run
+from sosr_timm.validation.collective_errors import together
 from sosr_timm.validation.data import Classes, choose_classes, data_name, real_labels_of
-from sosr_timm.validation.figures import check_finite, check_labels, figures
+from sosr_timm.validation.inference_model import place
 from sosr_timm.validation.loader import make_loader
 from sosr_timm.validation.measure import Measured, measure
-from sosr_timm.validation.placed import place
+from sosr_timm.validation.metrics import check_finite, check_labels, figures
+from sosr_timm.validation.model_selection import Subject
 from sosr_timm.validation.predictions import MOST_LOGITS
 from sosr_timm.validation.retry import with_smaller_batches
-from sosr_timm.validation.subjects import Subject
 from sosr_timm.validation.task import task_of
-from sosr_timm.validation.together import together
 
 
 @dataclass

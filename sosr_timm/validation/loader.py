@@ -6,13 +6,19 @@ from collections.abc import Iterable
 
 import torch
 
-from sosr_timm.data.batch import Batch
-from sosr_timm.data.device_loader import LARGEST, DeviceEvaluationLoader, DeviceImages, arrays_of, why_not_evaluated
-from sosr_timm.data.loaders import EvaluationBatches, evaluation_loader
-from sosr_timm.data.normalising import BYTE_MODES, Normalisation
-from sosr_timm.data.order import EvaluationOrder
-from sosr_timm.data.source import ImageSource
-from sosr_timm.data.transforms import ImageFormat, evaluation_transform
+from sosr_timm.data.loaders.batch import Batch
+from sosr_timm.data.loaders.device_loader import (
+    LARGEST,
+    DeviceEvaluationLoader,
+    DeviceImages,
+    arrays_of,
+    why_not_evaluated,
+)
+from sosr_timm.data.loaders.worker_loader import EvaluationBatches, evaluation_loader
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.data.transforms.image import ImageFormat, evaluation_transform
+from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalisation
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import EvaluationDataOptions
 

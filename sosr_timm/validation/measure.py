@@ -10,15 +10,15 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from sosr_timm.data.batch import Batch
-from sosr_timm.data.order import EvaluationOrder
-from sosr_timm.engine.evaluate import evaluate_part
-from sosr_timm.engine.launch import Processes
-from sosr_timm.engine.log import logger
-from sosr_timm.engine.scores import Table
+from sosr_timm.data.loaders.batch import Batch
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.distributed.processes import Processes
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
-from sosr_timm.validation.together import together
+from sosr_timm.setup.metric_names import Table
+from sosr_timm.tracking.console import logger
+from sosr_timm.training.evaluate import evaluate_part
+from sosr_timm.validation.collective_errors import together
 
 
 @dataclass

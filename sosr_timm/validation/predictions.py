@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm import results
-from sosr_timm.data.source import ImageSource
+from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.samples import Samples
 

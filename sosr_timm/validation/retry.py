@@ -8,9 +8,9 @@ from typing import TypeVar
 import torch
 from timm.utils import check_batch_size_retry, decay_batch_step
 
-from sosr_timm.engine.log import logger
 from sosr_timm.errors import UserError
-from sosr_timm.validation.together import is_out_of_memory
+from sosr_timm.tracking.console import logger
+from sosr_timm.validation.collective_errors import is_out_of_memory
 
 Result = TypeVar("Result")
 

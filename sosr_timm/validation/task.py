@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sosr_timm.data.source import ImageSource
-from sosr_timm.engine.scores import check_threshold
+from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import MULTI_LABEL, TaskOptions, is_multi_label
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.validation.subjects import Subject
+from sosr_timm.setup.metric_names import check_threshold
+from sosr_timm.validation.model_selection import Subject
 
 
 def task_of(subject: Subject, source: ImageSource) -> TaskOptions:

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from sosr_timm.data.source import ArraySource, SourceInfo
-from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.data.sources.source import ArraySource, SourceInfo
+from sosr_timm.data.transforms.image import ImageFormat
 
 
 def picture(seed=0, size=(12, 10), mode="RGB"):

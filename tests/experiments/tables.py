@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from sosr_timm.experiments.command_line import read_arguments
-from sosr_timm.experiments.run_table import run_table
+from experiments.command_line import read_arguments
+from experiments.run_table import run_table
 
 TINY = """\
 title: two losses on 64 digits

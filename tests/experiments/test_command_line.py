@@ -2,11 +2,11 @@
 
 import pytest
 
+from experiments.command_line import changes_of, read_arguments
+from experiments.machine import seats
+from experiments.table_file import read_table
+from experiments.tables import choose_rows
 from sosr_timm.errors import UserError
-from sosr_timm.experiments.command_line import changes_of, read_arguments
-from sosr_timm.experiments.machine import seats
-from sosr_timm.experiments.table_file import read_table
-from sosr_timm.experiments.tables import choose_rows
 
 
 def changes(*words):
@@ -47,7 +47,7 @@ def test_rows_are_chosen_by_the_values_that_name_them():
 
 
 def test_a_gpu_is_a_seat_and_without_one_the_cores_are_shared_out(monkeypatch):
-    from sosr_timm.experiments import machine
+    from experiments import machine
 
     monkeypatch.setattr(machine, "usable_gpus", lambda: ["0", "3"])
     assert seats(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]

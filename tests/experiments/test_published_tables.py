@@ -2,12 +2,12 @@
 
 import pytest
 
-from sosr_timm.experiments.jobs import Places, plan_jobs
-from sosr_timm.experiments.measures import measure_of
-from sosr_timm.experiments.published import published_tables
-from sosr_timm.experiments.settings import arguments, key_of, settings
-from sosr_timm.experiments.starting import starting_job
-from sosr_timm.experiments.table_file import read_table, table_names
+from experiments.jobs import Places, plan_jobs
+from experiments.measures import measure_of
+from experiments.published import published_tables
+from experiments.settings import arguments, key_of, settings
+from experiments.starting import starting_job
+from experiments.table_file import read_table, table_names
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions

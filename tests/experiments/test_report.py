@@ -6,15 +6,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from experiments import document as module
+from experiments.document import DOCUMENT, document, table_section
+from experiments.jobs import Places, plan_jobs
+from experiments.record import Record, load_record, save_record
+from experiments.settings import key_of, settings
+from experiments.table_file import read_table
 from sosr_timm.errors import UserError
-from sosr_timm.experiments import document as module
-from sosr_timm.experiments.document import DOCUMENT, document, table_section
-from sosr_timm.experiments.jobs import Places, plan_jobs
-from sosr_timm.experiments.record import Record, load_record, save_record
-from sosr_timm.experiments.settings import key_of, settings
-from sosr_timm.experiments.table_file import read_table
 from tests.experiments.tables import write_table
-from tests.report.test_readme import result
+from tests.tools.test_readme_page import result
 
 REDUCED = {"dataset": "fashion_mnist", "epochs": 3, "train_num_samples": 12000}
 
@@ -148,7 +148,7 @@ def test_a_damaged_record_is_one_line(tmp_path, table):
 
 def test_the_document_shows_what_is_stored():
     text, figures = document()
-    assert DOCUMENT.read_text(encoding="utf-8") == text, "run: python -m sosr_timm.experiments report"
+    assert DOCUMENT.read_text(encoding="utf-8") == text, "run: python -m experiments report"
     assert {path.name for path in (DOCUMENT.parent / "results").glob("*.png")} == set(figures)
 
 

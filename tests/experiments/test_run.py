@@ -8,12 +8,12 @@ import time
 
 import pytest
 
-from sosr_timm.engine.checkpoint import checkpoint_folders
-from sosr_timm.experiments import run_table, table_file
-from sosr_timm.experiments.jobs import Places, plan_jobs
-from sosr_timm.experiments.record import load_records
-from sosr_timm.experiments.settings import key_of, settings
-from sosr_timm.experiments.table_file import read_table
+from experiments import run_table, table_file
+from experiments.jobs import Places, plan_jobs
+from experiments.record import load_records
+from experiments.settings import key_of, settings
+from experiments.table_file import read_table
+from sosr_timm.checkpoints.format import checkpoint_folders
 from tests.experiments.tables import TINY, run_here, write_table
 
 
@@ -136,7 +136,7 @@ def test_data_that_is_missing_is_said_before_anything_starts(places, tmp_path):
 def test_a_row_that_waits_for_weights_is_left_out(places, capsys):
     first = "{table: tiny, model: cifar_resnet20, method: ce}"
     write_table(table_file.TABLES, TINY.replace("loss: sosr}", f"loss: sosr, start: {first}}}"))
-    from sosr_timm.experiments import starting
+    from experiments import starting
 
     original = starting.starting_job.__defaults__
     starting.starting_job.__defaults__ = (table_file.TABLES,)

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from huggingface_hub import constants, file_download
 
-from sosr_timm.engine.folder import RunFolder
-from tests.engine.harness import SMALL, train_here
+from sosr_timm.checkpoints.run_folder import RunFolder
 from tests.hub import stand_in
+from tests.training.harness import SMALL, train_here
 
 TINY = ("--model", "sosr_resnet18", "--model-kwargs", "layers=(1,1,1,1)", "channels=(4,8,8,8)")
 

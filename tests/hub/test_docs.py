@@ -14,9 +14,9 @@ from sosr_timm.options.fields import options_of
 from sosr_timm.options.hub import ConvertOptions, PublishOptions, PushOptions
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.report import models
-from sosr_timm.validation.start import run_validation
+from sosr_timm.validation.main import run_validation
 from tests.hub.harness import hub_command, reset
+from tools import models_page as models
 
 ROOT = Path(__file__).resolve().parents[2]
 BLOCK = re.compile(r"<!-- hub -->\n```sh\n(.*?)```\n<!-- hub:end -->", flags=re.DOTALL)

@@ -5,12 +5,12 @@ import timm
 import torch
 
 import sosr_timm.models
-from sosr_timm.engine.subject import find_run, networks_of_run
 from sosr_timm.errors import UserError
 from sosr_timm.models import HUB_ORGANISATION, DamagedWeightsError, WeightsNotFoundError
 from sosr_timm.options.load import load as load_options
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.validation.start import run_validation
+from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.validation.main import run_validation
 from tests.hub.conftest import point_at
 from tests.hub.harness import hub_command, images, reset
 from tests.hub.stand_in import Fault

@@ -8,13 +8,13 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-from sosr_timm.engine.subject import find_run, networks_of_run
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.validation.start import run_validation
-from tests.engine.harness import only_run, train_here
+from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.validation.main import run_validation
 from tests.hub.harness import hub_command, images, reset, stranger_loads
+from tests.training.harness import only_run, train_here
 
 REPOSITORY = "somebody/sosr_resnet18.digits"
 FILES = {

@@ -14,13 +14,13 @@ import torch
 from huggingface_hub import metadata_load
 
 import sosr_timm
-from sosr_timm.data.catalog import open_source
-from sosr_timm.data.embedded import FASHION_MNIST_SYSTEM_FOLDER
-from sosr_timm.data.transforms import evaluation_transform
-from sosr_timm.engine.image_format import image_format
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.embedded import FASHION_MNIST_SYSTEM_FOLDER
+from sosr_timm.data.transforms.image import evaluation_transform
 from sosr_timm.models.weights import SHIPPED, needs_this_package
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.results import load_result
+from sosr_timm.setup.image_format import image_format
 
 NAME = "cifar_resnet20.sosr_fashion_mnist"
 ROOT = Path(__file__).resolve().parents[2]

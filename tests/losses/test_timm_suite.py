@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-STORED = Path(__file__).resolve().parents[1] / "data" / "timm_1_0_31"
+STORED = Path(__file__).resolve().parents[1] / "fixtures" / "timm_1_0_31"
 ROOT = Path(__file__).resolve().parents[2]
 
 

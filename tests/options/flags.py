@@ -12,6 +12,7 @@ from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 
 HERE = Path(__file__).parent
+FIXTURES = HERE.parent / "fixtures"
 PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}
 PACKAGE = Path(sosr_timm.__file__).parent
 
@@ -44,7 +45,7 @@ class TimmFlag(NamedTuple):
 
 def timm_flags(program: str) -> dict[str, TimmFlag]:
     """timm's flags by each of their spellings ("--batch-size", "-b")."""
-    rows = yaml.safe_load((HERE.parent / "data" / "timm_flags.yaml").read_text(encoding="utf-8"))[program]
+    rows = yaml.safe_load((FIXTURES / "timm_flags.yaml").read_text(encoding="utf-8"))[program]
     flags = {}
     for row in rows:
         names = (row["flag"], *row.get("also", ()))

@@ -3,7 +3,7 @@
 import pytest
 import yaml
 
-from sosr_timm.engine.launch import run_main
+from sosr_timm.distributed.processes import run_main
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load, read_command_line, read_config, refusals_of
 from tests.options.flags import PROGRAMS, declared, timm_flags

@@ -9,13 +9,13 @@ from accelerate.state import AcceleratorState
 from safetensors.torch import load_file
 from timm.models import save_for_hf
 
-from sosr_timm.engine.checkpoint import checkpoint_folders
-from sosr_timm.engine.folder import RunFolder
+from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.validation.start import run_validation
-from tests.engine.harness import SMALL, TINY, only_run, train_here, validate
+from sosr_timm.validation.main import run_validation
+from tests.training.harness import SMALL, TINY, only_run, train_here, validate
 
 
 @pytest.fixture(scope="module")

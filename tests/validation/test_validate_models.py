@@ -14,14 +14,14 @@ from timm import layers
 from timm.models import build_model_with_cfg, register_model, save_for_hf
 from torch import nn
 
-from sosr_timm.data.transforms import ImageFormat
+from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import SubjectOptions, ValidateOptions
-from sosr_timm.validation import several
-from sosr_timm.validation.placed import place
-from sosr_timm.validation.start import run_validation
-from tests.engine.harness import validate
+from sosr_timm.validation import model_list as several
+from sosr_timm.validation.inference_model import place
+from sosr_timm.validation.main import run_validation
+from tests.training.harness import validate
 
 DATA = ("--dataset", "digits", "--num-samples", "40", "--batch-size", "16", "--workers", "0")
 MOST = 6  # images that fit into the memory of the network below

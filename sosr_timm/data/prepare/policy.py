@@ -8,7 +8,7 @@ from pathlib import Path
 
 import yaml
 
-from sosr_timm.data.learned_policies import check_policy
+from sosr_timm.data.transforms.learned_policies import check_policy
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 

@@ -1,0 +1,1 @@
+"""The papers' tables as runs: python -m experiments list|run|status|report"""

@@ -1,0 +1,149 @@
+"""The runs of a table: one for each row and seed, each with its folder, log, record and state."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from experiments.record import load_records, records_by_settings
+from experiments.settings import OPTIONS, conditions, key_of, settings
+from experiments.tables import Row, Table
+from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
+from tools.checkout import ROOT
+
+RESULT = "result.json"  # what a finished run leaves in its folder
+RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"
+DONE, RUNNING, FAILED, STOPPED, MISSING = "done", "running", "failed", "stopped", "missing"
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where runs and their records lie.
+
+    Attributes:
+        output: run folders and logs, by table.
+        results: records, by table.
+    """
+
+    output: Path = OUTPUT
+    results: Path = RESULTS
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a table.
+
+    Attributes:
+        table: of the row.
+        row: to train.
+        seed: of the run.
+        conditions: see `settings.conditions`.
+        key: see `settings.key_of`.
+        values: every option given, by name.
+        places: where its files lie.
+        finished: a record of these settings and this seed was there when the job was planned, here or in another table.
+    """
+
+    table: Table
+    row: Row
+    seed: int
+    conditions: dict[str, Any]
+    key: str
+    values: dict[str, Any]
+    places: Places
+    finished: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the run folder: says which row, settings and seed."""
+        words = (*self.row.key.values(), self.key[:8], f"s{self.seed}")
+        return folder_name("_".join(map(str, words)))
+
+    @property
+    def folder(self) -> RunFolder:
+        return RunFolder(self.places.output / self.table.name / self.name)
+
+    @property
+    def log(self) -> Path:
+        return self.folder.path.with_name(f"{self.name}.log")
+
+    @property
+    def failure(self) -> Path:
+        """A file that is there while the last start of the run ended badly; holds its exit code."""
+        return self.folder.path.with_name(f"{self.name}.failed")
+
+    @property
+    def record(self) -> Path:
+        return self.places.results / self.table.name / f"{self.name}.json"
+
+    @property
+    def epochs(self) -> int:
+        return self.values.get("epochs", OPTIONS["epochs"].default)
+
+    @property
+    def state(self) -> str:
+        if self.finished or self.record.is_file():
+            return DONE
+        if is_locked(self.log):
+            return RUNNING
+        if self.failure.is_file():
+            return FAILED
+        return STOPPED if checkpoint_folders(self.folder.checkpoints) else MISSING
+
+    def share_done(self) -> float:
+        """How much of the run is trained, from 0 to 1."""
+        if self.finished or self.record.is_file():
+            return 1.0
+        try:
+            about = json.loads(self.folder.about.read_text(encoding="utf-8"))
+            with open(self.folder.metrics, "rb") as file:
+                file.seek(max(0, os.fstat(file.fileno()).st_size - 4096))
+                lines = file.read().splitlines()
+            return json.loads(lines[-1])["step"] / (about["epochs"] * about["updates_per_epoch"])
+        except (OSError, ValueError, KeyError, IndexError):
+            return 0.0  # nothing is written yet, or a line is being written just now
+
+
+def is_locked(path: Path) -> bool:
+    """Whether some process holds this file: a run holds its log from its start to its end."""
+    try:
+        file = os.open(path, os.O_RDONLY)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(file)
+    return False
+
+
+def plan_jobs(
+    table: Table, rows: Sequence[Row], seeds: int | None, changes: Mapping[str, Any], places: Places
+) -> list[Job]:
+    """The runs of some rows, first seeds first, so that a table that is stopped early has something in every row.
+
+    Args:
+        table: of the rows.
+        rows: to run; those that are not run here are left out.
+        seeds: how many for each row; the row's own number where None.
+        changes: options that overrule the rows'.
+        places: where their files lie.
+    """
+    elsewhere = records_by_settings(places.results)
+    records = [(record.row, record.run.seed, record.key) for record in load_records(places.results / table.name)]
+    jobs = []
+    for row in (row for row in rows if not row.absent):
+        own, values = conditions(table, row, changes), settings(table, row, changes)
+        key = key_of(values)
+        for seed in range(seeds or row.seeds):
+            finished = (row.key, seed, key) in records or (not own and (key, seed) in elsewhere)
+            jobs.append(Job(table, row, seed, own, key, values, places, finished))
+    return sorted(jobs, key=lambda job: job.seed)

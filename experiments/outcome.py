@@ -1,0 +1,32 @@
+"""How the runs of a table ended, and how long things take, in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from experiments.jobs import Job
+
+
+@dataclass
+class Outcome:
+    """How the runs ended.
+
+    Attributes:
+        done: finished and written down now.
+        failed: ended badly.
+        stopped: ended early, whole, and can go on.
+        busy: left alone, because some other process runs them.
+        signal: that ended it all, or 0.
+    """
+
+    done: list[Job] = field(default_factory=list)
+    failed: list[Job] = field(default_factory=list)
+    stopped: list[Job] = field(default_factory=list)
+    busy: list[Job] = field(default_factory=list)
+    signal: int = 0
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words."""
+    minutes = seconds / 60
+    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

@@ -1,0 +1,118 @@
+"""Figures of tables: rows with their intervals, learning curves, a grid of two hyper-parameters."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from experiments.statistics import Mean
+
+BLUE, RED, GREY = "#3b6ea5", "#c8553d", "#555555"
+MOST_CURVES = 10  # colours of the cycle that can be told apart
+
+
+def rows_figure(
+    path: str | os.PathLike,
+    best: Mapping[str, Mean],
+    last: Mapping[str, Mean],
+    curves: Mapping[str, Sequence[float]],
+    measure: str,
+) -> None:
+    """Each row's best and last figure with its interval; beside them the learning curves, where there are epochs.
+
+    Args:
+        path: of the PNG; written whole or not at all.
+        best: row -> figure of the best epoch.
+        last: row -> figure of the last epoch.
+        curves: row -> mean top-1 % after each epoch.
+        measure: title of the figure.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    shown = {name: curve for name, curve in curves.items() if len(curve) > 1}
+    with_curves = 0 < len(shown) <= MOST_CURVES
+    figure = Figure(figsize=(11 if with_curves else 6.5, 0.32 * len(best) + 1.8), layout="constrained")
+    panels = figure.subplots(1, 2 if with_curves else 1, squeeze=False)[0]
+    places = np.arange(len(best))[::-1]
+    for shift, means, colour, title in ((0.14, best, BLUE, "best epoch"), (-0.14, last, RED, "last epoch")):
+        panels[0].errorbar(
+            [mean.value for mean in means.values()],
+            places + shift,
+            xerr=[mean.half_width or 0.0 for mean in means.values()],
+            fmt="o",
+            color=colour,
+            markersize=4,
+            capsize=2,
+            linewidth=1,
+            label=title,
+        )
+    panels[0].set_yticks(places, list(best), fontsize=8)
+    panels[0].set(xlabel=f"{measure}, mean and 95 % interval", ylim=(-0.6, len(best) - 0.4))
+    panels[0].legend(fontsize=8, frameon=False)
+    panels[0].grid(axis="x", color="#dddddd", linewidth=0.6)
+    if with_curves:
+        for name, curve in shown.items():
+            panels[1].plot(np.arange(1, len(curve) + 1), curve, marker="o", markersize=3, linewidth=1.2, label=name)
+        panels[1].set(xlabel="evaluated epoch", ylabel="top-1 %, mean over seeds")
+        panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        panels[1].legend(fontsize=7, frameon=False)
+        panels[1].grid(color="#dddddd", linewidth=0.6)
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    write_figure(figure, path)
+
+
+def grid_figure(
+    path: str | os.PathLike,
+    names: tuple[str, str],
+    values: Mapping[tuple[Any, Any], Mean],
+    reference: Mean | None,
+    measure: str,
+) -> None:
+    """A field for each pair of values of two hyper-parameters, coloured and written by the figure reached.
+
+    Args:
+        path: of the PNG; written whole or not at all.
+        names: of the two hyper-parameters, down and across.
+        values: (down, across) -> figure; a pair without one stays empty.
+        reference: figure of the row that the grid is compared with.
+        measure: title of the figure.
+    """
+    from matplotlib.figure import Figure
+
+    down, across = (sorted({pair[axis] for pair in values}) for axis in (0, 1))
+    field = np.array([[values[a, b].value if (a, b) in values else np.nan for b in across] for a in down])
+    figure = Figure(figsize=(1.25 * len(across) + 2.6, 0.75 * len(down) + 1.8), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(field, cmap="viridis", aspect="auto")
+    figure.colorbar(image, ax=axes, label=measure)
+    middle = (np.nanmin(field) + np.nanmax(field)) / 2
+    for (row, column), value in np.ndenumerate(field):
+        if np.isfinite(value):
+            mean = values[down[row], across[column]]
+            text = f"{mean.value:.2f}" + (f"\n± {mean.half_width:.2f}" if mean.half_width is not None else "")
+            colour = "black" if value > middle else "white"
+            axes.text(column, row, text, ha="center", va="center", fontsize=8, color=colour)
+    axes.set_xticks(range(len(across)), [str(value) for value in across])
+    axes.set_yticks(range(len(down)), [str(value) for value in down])
+    axes.set(xlabel=names[1], ylabel=names[0])
+    if reference is not None:
+        axes.set_title(f"without it: {reference}", fontsize=9, color=GREY)
+    write_figure(figure, path)
+
+
+def write_figure(figure: Any, path: str | os.PathLike) -> None:
+    """Write a figure as PNG, whole or not at all, with the same bytes for the same content."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

@@ -1,0 +1,180 @@
+"""Runs as processes, several at a time: started, watched, stopped when asked, and written down when they are done."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from types import FrameType
+from typing import IO
+
+from experiments.collect import record_of
+from experiments.jobs import RESULT, Job
+from experiments.outcome import Outcome, duration
+from experiments.record import save_record
+from tools.checkout import ROOT, shown
+
+TAIL = 15  # lines of a failed run's log that are shown
+POLL, REPORT = 0.2, 60.0  # seconds
+
+
+@dataclass
+class Running:
+    """A run that is under way; `asked` once it was asked to end."""
+
+    job: Job
+    process: subprocess.Popen
+    log: IO[bytes]
+    seat: int
+    asked: bool = False
+
+
+class Pool:
+    """Runs jobs, several at a time.
+
+    A first SIGINT or SIGTERM asks the runs for a checkpoint and waits for them; a second one kills them.
+
+    Args:
+        seats: the environment of each run that goes at the same time.
+        command: gives the words that start a job's run.
+        say: prints a line.
+    """
+
+    def __init__(self, seats: list[dict[str, str]], command: Callable[[Job], list[str]], say: Callable[[str], None]):
+        self.seats, self.command, self.say = seats, command, say
+        self.running: list[Running] = []
+        self.outcome = Outcome()
+        self.signals = 0
+
+    def run(self, jobs: Sequence[Job]) -> Outcome:
+        """Start every job, wait for all; returns how they ended."""
+        waiting, total = list(jobs), len(jobs)
+        self.started, self.reported = time.monotonic(), time.monotonic()
+        self.before = sum(job.share_done() for job in jobs)
+        previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            while (waiting and not self.outcome.signal) or self.running:
+                changed = self._start(waiting) + self._collect()
+                self._pass_on()
+                if changed or time.monotonic() - self.reported >= REPORT:
+                    self.reported = time.monotonic()
+                    self.say(self._progress(jobs, total))
+                time.sleep(POLL)
+        finally:
+            self._send(signal.SIGTERM)  # where an error of ours leaves them behind
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+        return self.outcome
+
+    def _start(self, waiting: list[Job]) -> int:
+        """Give every free seat a job; returns how many were started."""
+        count = 0
+        taken = {one.seat for one in self.running}
+        for seat in (seat for seat in range(len(self.seats)) if seat not in taken):
+            while waiting and not self.outcome.signal:
+                started = self._launch(waiting.pop(0), seat)
+                if started:
+                    self.running.append(started)
+                    count += 1
+                    break
+        return count
+
+    def _launch(self, job: Job, seat: int) -> Running | None:
+        if (job.folder.path / RESULT).is_file():
+            self._finish(job)
+            return None
+        job.log.parent.mkdir(parents=True, exist_ok=True)
+        log = open(job.log, "ab")  # noqa: SIM115 - held, with its lock, by the run too
+        try:
+            fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self.say(f"{job.name}: another process runs it; left alone")
+            self.outcome.busy.append(job)
+            log.close()
+            return None
+        job.failure.unlink(missing_ok=True)
+        words = self.command(job)
+        log.write(f"\n$ {' '.join(words)}\n".encode())
+        log.flush()
+        process = subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env={**os.environ, **self.seats[seat], "PYTHONUNBUFFERED": "1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # A Ctrl-C reaches this process alone, which passes on one signal and waits.
+            start_new_session=True,
+        )
+        self.say(f"started {job.name}, log {shown(job.log)}")
+        return Running(job, process, log, seat)
+
+    def _collect(self) -> int:
+        """Take in the runs that have ended; returns how many."""
+        ended = [one for one in self.running if one.process.poll() is not None]
+        for one in ended:
+            self.running.remove(one)
+            one.log.close()
+            if one.process.returncode == 0 and (one.job.folder.path / RESULT).is_file():
+                self._finish(one.job)
+            elif one.process.returncode == 0 or self.outcome.signal:
+                self.say(f"stopped {one.job.name}")
+                self.outcome.stopped.append(one.job)
+            else:
+                self._fail(one.job, one.process.returncode)
+        return len(ended)
+
+    def _finish(self, job: Job) -> None:
+        """Write a finished run down among the results; where that cannot be done, the next start does it."""
+        try:
+            record = record_of(job)
+            save_record(record, job.record)
+        except (OSError, ValueError) as error:
+            self.say(f"FAILED {job.name}: trained, but not written down ({error}); run the table again to do so")
+            self.outcome.failed.append(job)
+            return
+        self.outcome.done.append(job)
+        best, last = record.run.best["top1"], record.run.last["top1"]
+        self.say(f"done {job.name}: best top-1 {best:.2f} %, last {last:.2f} %")
+
+    def _fail(self, job: Job, code: int) -> None:
+        job.failure.write_text(f"{code}\n", encoding="utf-8")
+        this_start = job.log.read_text(encoding="utf-8", errors="replace").rpartition("\n$ ")[2]
+        lines = this_start.splitlines()[1:][-TAIL:]
+        self.say(f"FAILED {job.name}, exit code {code}; the end of {shown(job.log)}:")
+        for line in lines:
+            self.say(f"    {line}")
+        self.outcome.failed.append(job)
+
+    def _progress(self, jobs: Sequence[Job], total: int) -> str:
+        ended = len(self.outcome.done) + len(self.outcome.failed)
+        share = sum(job.share_done() for job in jobs if job not in self.outcome.failed)
+        elapsed, left = time.monotonic() - self.started, total - len(self.outcome.failed) - share
+        trained = share - self.before
+        eta = f"about {duration(elapsed * left / trained)} left" if trained > 0 else "no estimate yet"
+        return (
+            f"[{ended}/{total}] {len(self.running)} running, {len(self.outcome.failed)} failed, "
+            f"{share / total:.0%} trained after {duration(elapsed)}, {eta}"
+        )
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        self.signals += 1
+        self.outcome.signal = self.outcome.signal or number
+
+    def _pass_on(self) -> None:
+        """Ask the runs to end where we were asked to, a run too that was being started just then."""
+        if self.signals > 1:
+            self._send(signal.SIGKILL)
+        elif self.signals and not all(one.asked for one in self.running):
+            self.say("stopping: the runs write a checkpoint; once more kills them")
+            self._send(signal.SIGTERM)
+
+    def _send(self, number: int) -> None:
+        for one in self.running:
+            one.asked = True
+            if one.process.poll() is None:
+                os.killpg(one.process.pid, number)

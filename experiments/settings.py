@@ -1,0 +1,149 @@
+"""What a row trains with: recipe < table < row < what the command line changes; as options, as a key, as arguments."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.tables import Row, Table
+from sosr_timm import results
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.errors import UserError
+from sosr_timm.losses.spec import parse_loss
+from sosr_timm.options.fields import TRAINING, options_of
+from sosr_timm.options.load import plain, read_config
+from sosr_timm.options.train import TrainOptions
+from sosr_timm.registry import close_names
+from tools.checkout import ROOT
+
+RECIPES = ROOT / "hparams"
+OPTIONS = options_of(TrainOptions)
+# How a batch is split over steps and processes changes nothing in exact arithmetic, its size does.
+OF_THE_BATCH = ("batch_size", "grad_accum_steps")
+# What a recipe says of its own data set: taken back, or in the way, where another one takes its place.
+OF_THE_DATA = ("class_map", "train_split", "val_split")
+IN_THE_WAY = ("input_size", "in_chans", "input_img_mode", "train_resize")
+
+
+def recipe_path(table: Table, row: Row) -> Path:
+    """The file of a row's recipe.
+
+    Raises:
+        UserError: there is none; names the table's file and line, and the nearest recipe.
+    """
+    path = RECIPES / f"{row.recipe}.yaml"
+    if not path.is_file():
+        known = [str(other.relative_to(RECIPES).with_suffix("")) for other in RECIPES.rglob("*.yaml")]
+        raise UserError(
+            f"{table.path}, line {row.line}: unknown recipe '{row.recipe}': {close_names(row.recipe, known)}"
+        )
+    return path
+
+
+@functools.cache
+def read_recipe(path: Path) -> Mapping[str, Any]:
+    """The options that a recipe gives, by name; read once, for the many rows that share it.
+
+    Raises:
+        UserError: a fault in it.
+    """
+    return read_config(TrainOptions, path)
+
+
+def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Every option that a row's runs are given, by name.
+
+    Args:
+        table: of the row.
+        row: to train.
+        changes: options that overrule the row's.
+
+    Raises:
+        UserError: no such recipe, or a fault in it.
+    """
+    recipe = read_recipe(recipe_path(table, row))
+    start = {"pretrained_path": f"best of {json.dumps(row.start, sort_keys=True)}"} if row.start else {}
+    return {**recipe, **row.options, **start, "loss": row.loss, "smoothing": row.smoothing, **changes}
+
+
+def conditions(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """What of the changes makes a row's runs other runs than the table asks for; {} for runs as the table says."""
+    own = settings(table, row, {})
+    return {
+        name: plain(value)
+        for name, value in changes.items()
+        if OPTIONS[name].scope == TRAINING or name in OF_THE_BATCH
+        if plain(own.get(name, OPTIONS[name].default)) != plain(value)
+    }
+
+
+def key_of(values: Mapping[str, Any]) -> str:
+    """16 hexadecimal digits, the same for the same training whatever the seed, the machine and the folders.
+
+    An option at its default counts as not given, so that a new option changes no key; a loss counts in its full form.
+    """
+    kept = {
+        name: plain(value)
+        for name, value in values.items()
+        if (OPTIONS[name].scope == TRAINING or name in OF_THE_BATCH) and name != "seed"
+        if plain(value) != plain(OPTIONS[name].default)
+    }
+    return results.digest({**kept, "loss": str(parse_loss(values["loss"]))})
+
+
+def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:
+    """The command line of train.py behind its name, without seed and folders.
+
+    Raises:
+        UserError: no such recipe, or a data set that cannot be opened.
+    """
+    path = recipe_path(table, row)
+    recipe = read_recipe(path)
+    given = {**row.options, "loss": row.loss, "smoothing": row.smoothing, **changes}
+    if "dataset" in changes and changes["dataset"] != recipe.get("dataset"):
+        given = {**fitted(recipe, changes["dataset"], changes.get("data_dir")), **given}
+    return ["--config", str(path.relative_to(ROOT)), *flags(given)]
+
+
+def fitted(recipe: Mapping[str, Any], dataset: str, data_dir: str | None) -> dict[str, Any]:
+    """The options that let a recipe train on another data set: its size, mean, deviation, classes; from random weights.
+
+    Raises:
+        UserError: the data set cannot be opened, or the recipe is bound to its own.
+    """
+    info = open_source(dataset, data_dir, "train").info
+    ours = {"img_size": info.image_size, "mean": info.mean, "std": info.std, "num_classes": info.num_classes}
+    values = {name: value for name, value in ours.items() if value is not None and name in recipe}
+    for name in IN_THE_WAY:
+        if name in recipe:
+            raise UserError(f"a recipe with '{name}' cannot be given another data set")
+    values.update({name: OPTIONS[name].default for name in OF_THE_DATA if name in recipe})
+    if recipe.get("pretrained"):
+        values["pretrained"] = False
+    return values
+
+
+def flags(values: Mapping[str, Any]) -> list[str]:
+    """Options as words of a command line.
+
+    Raises:
+        UserError: a value that no command line can give.
+    """
+    words: list[str] = []
+    for name, value in values.items():
+        option = OPTIONS[name]
+        if value is None or (isinstance(value, (list, tuple, dict)) and not value):
+            raise UserError(f"option '{name}' cannot be set to nothing on a command line")
+        if option.kind.scalar is bool:
+            negative = "--" + option.flag[5:] if name.startswith("no_") else "--no-" + option.flag[2:]
+            words.append(option.flag if value else negative)
+        elif isinstance(value, dict):
+            words += [option.flag, *(f"{key}={item!r}" for key, item in value.items())]
+        elif isinstance(value, (list, tuple)):
+            words += [option.flag, *map(str, value)]
+        else:
+            words += [option.flag, str(value)]
+    return words

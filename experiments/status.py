@@ -1,0 +1,79 @@
+"""`status` and `list`: which runs of a table are done, running, failed, stopped or missing."""
+
+from __future__ import annotations
+
+import argparse
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table as Grid
+
+from experiments.command_line import changes_of, places_of
+from experiments.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
+from experiments.measures import measure_of
+from experiments.record import Record, load_records, records_by_settings
+from experiments.table_file import read_table, table_names
+from experiments.tables import Row, Table, choose_rows
+
+STATES = (DONE, RUNNING, FAILED, STOPPED, MISSING)
+
+
+def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
+    """Print the state of a table's runs, or of all tables; returns the exit code 0.
+
+    Raises:
+        UserError: a fault in a table, or an impossible combination of options.
+    """
+    names = table_names() if parsed.table == "all" else [parsed.table]
+    console = Console()
+    if parsed.command == "list":
+        console.print(overview(parsed))
+        return 0
+    for name in names:
+        table = read_table(name)
+        rows = choose_rows(table, parsed.only)
+        jobs = plan_jobs(table, rows, parsed.seeds, changes_of(parsed, dict(extra)), places_of(parsed))
+        results = places_of(parsed).results
+        records = [*load_records(results / name), *records_by_settings(results).values()]
+        console.print(grid_of(table, rows, jobs, records))
+    return 0
+
+
+def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record]) -> Grid:
+    """A row for each row of the table: how many seeds are in which state, the published figure and the best so far."""
+    name = table.metrics[0]
+    grid = Grid(title=f"{table.name}: {table.title}", caption=table.note or None, title_justify="left")
+    grid.add_column("row")
+    for column in (*STATES, "published", f"best {name} so far"):
+        grid.add_column(column, justify="right")
+    for row in rows:
+        figures = table.figures(row)
+        published = str(figures[0]) if figures else "-"
+        if row.absent:
+            grid.add_row(row.title, f"[dim]{row.absent}[/dim]", *[""] * (len(STATES) - 1), published, "")
+            continue
+        own = [job for job in jobs if job.row is row]
+        counts = Counter(job.state for job in own)
+        cells = [str(counts[state]) if counts[state] else "" for state in STATES]
+        measure = measure_of(name)
+        keys = {job.key for job in own}
+        found = [measure.of(record.run.best) for record in records if record.key in keys] if measure else []
+        best = f"{(max if measure.higher_is_better else min)(found):.2f}" if measure and found else "-"
+        grid.add_row(row.title, *cells, published, best)
+    return grid
+
+
+def overview(parsed: argparse.Namespace) -> Grid:
+    """A row for each table."""
+    grid = Grid(title="tables of experiments/", title_justify="left")
+    for column in ("table", "title", "rows run here", "rows published only", "runs", "done as the table says"):
+        grid.add_column(column, justify="left" if column in ("table", "title") else "right")
+    for name in table_names():
+        table = read_table(name)
+        ours = [row for row in table.rows if not row.absent]
+        done = [record for record in load_records(places_of(parsed).results / name) if not record.conditions]
+        counts = (len(ours), len(table.rows) - len(ours), sum(row.seeds for row in ours), len(done))
+        grid.add_row(name, table.title, *map(str, counts))
+    return grid

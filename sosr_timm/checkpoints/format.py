@@ -1,0 +1,194 @@
+"""A checkpoint is a folder of safetensors and JSON; it appears whole or not at all, and says when it was damaged."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from sosr_timm.checkpoints.serialization import join, split, storable
+from sosr_timm.errors import UserError
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+MODEL, EMA = "model.safetensors", "ema.safetensors"
+
+
+class DamagedCheckpoint(Exception):
+    """A checkpoint folder that is not what was written: which file, and what is wrong with it."""
+
+
+@dataclass(frozen=True)
+class Position:
+    """Where in a run a checkpoint was taken; the order of positions is the order of time.
+
+    Attributes:
+        epoch: whole epochs done.
+        update: updates done in the epoch after them.
+    """
+
+    epoch: int
+    update: int
+
+    @property
+    def folder_name(self) -> str:
+        return f"epoch{self.epoch:05d}-update{self.update:07d}"
+
+
+def write_part(folder: Path, name: str, state: Any) -> None:
+    """Store a nested state as NAME.json and, where it has tensors, NAME.safetensors; both reach the disk."""
+    content, tensors = split(state)
+    if tensors:
+        path = folder / f"{name}.safetensors"
+        save_file(storable(tensors), str(path))
+        _reach_disk(path)
+    path = folder / f"{name}.json"
+    with open(path, "w", encoding="utf-8") as file:
+        json.dump(content, file, indent=1)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_part(folder: Path, name: str) -> Any:
+    """What `write_part` stored.
+
+    Raises:
+        DamagedCheckpoint: a file is missing or not readable.
+    """
+    tensors: dict[str, Tensor] = {}
+    try:
+        content = json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+        path = folder / f"{name}.safetensors"
+        if path.exists():
+            tensors = load_file(str(path))
+        return join(content, tensors)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
+        raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({error})") from None
+
+
+def write_manifest(folder: Path, about: dict[str, Any]) -> None:
+    """Seal a checkpoint: the hash of every file, written last."""
+    files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
+    path = folder / MANIFEST
+    path.write_text(_sealed({"format": FORMAT, **about, "files": files}), encoding="utf-8")
+    _reach_disk(path)
+
+
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """What a checkpoint says of itself, after its files were found whole.
+
+    Raises:
+        DamagedCheckpoint: no manifest, a missing, surplus or changed file, or another format.
+    """
+    try:
+        text = (folder / MANIFEST).read_text(encoding="utf-8")
+        content = json.loads(text)
+        files, _ = content["files"], content.pop("seal")
+    except FileNotFoundError:
+        raise DamagedCheckpoint(f"{folder}: no {MANIFEST}; not a whole checkpoint") from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{folder}: {MANIFEST} cannot be read ({error})") from None
+    if content.get("format") != FORMAT:
+        raise DamagedCheckpoint(f"{folder}: format {content.get('format')!r}, this version reads {FORMAT}")
+    if text != _sealed(content):
+        raise DamagedCheckpoint(f"{folder}: {MANIFEST} was changed after it was written")
+    for name, digest in files.items():
+        path = folder / name
+        if not path.is_file():
+            raise DamagedCheckpoint(f"{folder}: {name} is missing")
+        if _digest(path) != digest:
+            raise DamagedCheckpoint(f"{folder}: {name} is not what was written (its hash differs)")
+    return content
+
+
+def _sealed(content: dict[str, Any]) -> str:
+    """The manifest's text: its content and a hash of it."""
+    seal = hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**content, "seal": seal}, indent=1) + "\n"
+
+
+def _digest(path: Path) -> str:
+    with open(path, "rb") as file:
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest() if hasattr(hashlib, "file_digest") else _slow_digest(file)
+        )
+
+
+def _slow_digest(file: Any) -> str:
+    """Python 3.10 has no hashlib.file_digest."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
+    return digest.hexdigest()
+
+
+def _reach_disk(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def publish(temporary: Path, final: Path) -> None:
+    """Give a whole checkpoint its name; an older one of the same name makes room only now."""
+    for path in temporary.iterdir():
+        _reach_disk(path)
+    _reach_disk(temporary)
+    if final.exists():
+        doomed = final.with_name(f".old-{final.name}")
+        shutil.rmtree(doomed, ignore_errors=True)
+        os.replace(final, doomed)
+        os.replace(temporary, final)
+        shutil.rmtree(doomed, ignore_errors=True)
+    else:
+        os.replace(temporary, final)
+    _reach_disk(final.parent)
+
+
+def point(link: Path, target: Path) -> None:
+    """Let `link` lead to a sibling folder, whatever it led to before, without a moment at which it leads nowhere."""
+    temporary = link.with_name(f".{link.name}-{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(target.name)
+    os.replace(temporary, link)
+
+
+def checkpoint_folders(folder: Path) -> list[Path]:
+    """Every checkpoint below `folder`, the latest first, whole or not."""
+    if not folder.is_dir():
+        return []
+    paths = [path for path in folder.glob("epoch*-update*") if path.is_dir() and not path.is_symlink()]
+    return sorted(paths, key=lambda path: path.name, reverse=True)
+
+
+def latest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+    """The latest whole checkpoint below `folder`, and what is wrong with the later ones."""
+    damaged = []
+    for path in checkpoint_folders(folder):
+        try:
+            read_manifest(path)
+            return path, damaged
+        except DamagedCheckpoint as error:
+            damaged.append(str(error))
+    return None, damaged
+
+
+def read_manifest_or_raise(folder: Path) -> dict[str, Any]:
+    """`read_manifest` for a checkpoint that somebody named.
+
+    Raises:
+        UserError: it is damaged.
+    """
+    try:
+        return read_manifest(folder)
+    except DamagedCheckpoint as error:
+        raise UserError(f"damaged checkpoint: {error}") from None

@@ -1,0 +1,178 @@
+"""Which run to start or to go on with, and whether what was asked for agrees with what was stored."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_whole, read_manifest_or_raise
+from sosr_timm.checkpoints.run_folder import RunFolder, claim_folder, folder_name
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.fields import THIS_START, TRAINING, options_of
+from sosr_timm.options.load import Loaded, build, check_values, plain
+from sosr_timm.options.task import loss_text
+from sosr_timm.options.train import TrainOptions
+
+
+@dataclass
+class Plan:
+    """Where a run lives and where it starts.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: to go on from; None at the start.
+        notes: what to tell the user.
+        error: why there is no run; a plan with an error has nothing else.
+    """
+
+    folder: str = ""
+    checkpoint: str | None = None
+    notes: list[str] = field(default_factory=list)
+    error: str | None = None
+
+
+def plan_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[Plan, TrainOptions]:
+    """Decide on the main process, tell the others.
+
+    Returns:
+        the plan, and the options: as given for a new run, as stored for one that goes on.
+
+    Raises:
+        UserError: nothing to resume at the path given, or options that contradict the run's.
+    """
+    plan = Plan()
+    if processes.is_main:
+        try:
+            plan = _plan(loaded)
+        except UserError as error:
+            plan = Plan(error=str(error))
+    plan = Plan(**json.loads(processes.text_of_main(json.dumps(asdict(plan)))))
+    if plan.error:
+        raise UserError(plan.error)
+    if plan.checkpoint is None:
+        return plan, loaded.options
+    return plan, merged_options(RunFolder(Path(plan.folder)), loaded)
+
+
+def _plan(loaded: Loaded[TrainOptions]) -> Plan:
+    run = loaded.options.run
+    if not run.resume:
+        return _new_run(loaded)
+    if run.resume == "auto":
+        return _resume_auto(loaded)
+    return _resume_path(Path(run.resume), loaded)
+
+
+def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
+    options = loaded.options
+    name = options.run.experiment
+    if not name:
+        data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
+        name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
+    elif name != folder_name(name):
+        raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
+    return Plan(str(claim_folder(output_folder(options), name).path), None, list(notes))
+
+
+def output_folder(options: TrainOptions) -> Path:
+    """The folder of run folders; an empty --output, as timm writes it, means the default."""
+    return Path(options.run.output or options_of(TrainOptions)["output"].default)
+
+
+def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
+    run = loaded.options.run
+    output = output_folder(loaded.options)
+    if run.experiment:
+        candidates = [RunFolder(output / run.experiment)]
+    else:
+        folders = [RunFolder(path) for path in output.iterdir()] if output.is_dir() else []
+        candidates = sorted((f for f in folders if f.is_run), key=lambda f: f.about.stat().st_mtime, reverse=True)
+        candidates = [folder for folder in candidates if not differences(folder, loaded)]
+    for folder in candidates:
+        if folder.is_run:
+            found, damaged = latest_whole(folder.checkpoints)
+            if found is not None:
+                _refuse_differences(folder, loaded)
+                return Plan(str(folder.path), str(found), _fallback_notes(damaged, found))
+            if damaged:
+                raise UserError(f"{folder.path}: no whole checkpoint ({damaged[0]})")
+        if folder.path.is_dir() and not checkpoint_folders(folder.checkpoints):
+            # It ended before its first checkpoint: nothing of it is worth keeping.
+            return Plan(str(folder.path), None, [f"{folder.path} has no checkpoint: starting anew in it"])
+    return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
+
+
+def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> Plan:
+    path = path.resolve()
+    if not path.exists():
+        raise UserError(f"--resume {path}: no such folder")
+    if (path / MANIFEST).is_file() or path.parent.name == "checkpoints":
+        folder = RunFolder(path.parent.parent)
+        if not folder.is_run:
+            raise UserError(f"--resume {path}: the checkpoint does not lie in a run folder")
+        read_manifest_or_raise(path)
+        _refuse_differences(folder, loaded)
+        return Plan(str(folder.path), str(path))
+    folder = RunFolder(path)
+    if not folder.is_run:
+        raise UserError(f"--resume {path}: neither a run folder nor a checkpoint (it has no {folder.about.name})")
+    _refuse_differences(folder, loaded)
+    found, damaged = latest_whole(folder.checkpoints)
+    if found is None:
+        raise UserError(f"--resume {path}: no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
+    return Plan(str(path), str(found), _fallback_notes(damaged, found))
+
+
+def _fallback_notes(damaged: list[str], found: Path) -> list[str]:
+    return [f"damaged checkpoint: {text}" for text in damaged] + ([f"going back to {found.name}"] if damaged else [])
+
+
+def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
+    """Options that were given now, change training, and are not what the run was started with.
+
+    A value in the YAML file that stood there when the run was started does not count: the command line that started
+    the run may have overruled it.
+    """
+    try:
+        stored, about = folder.read_about()
+    except UserError as error:
+        return [str(error)]
+    known = options_of(TrainOptions)
+    lines = []
+    for name, now in _given_now(loaded, about).items():
+        if known[name].scope != TRAINING or name not in stored or plain(stored[name]) == plain(now):
+            continue
+        where = "the command line" if name in loaded.command_line else loaded.options.run.config
+        lines.append(f"{known[name].flag} is {plain(stored[name])!r} in the run and {plain(now)!r} in {where}")
+    return lines
+
+
+def _given_now(loaded: Loaded[TrainOptions], about: dict[str, Any]) -> dict[str, Any]:
+    """What was given for this start: the command line, and what the YAML file says now and did not say then."""
+    then = about.get("config", {})
+    config = {n: v for n, v in loaded.config.items() if n not in then or plain(then[n]) != plain(v)}
+    return {**config, **loaded.command_line}
+
+
+def _refuse_differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> None:
+    lines = differences(folder, loaded)
+    if lines:
+        raise UserError(f"cannot resume {folder.path}: {'; '.join(lines)}")
+
+
+def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOptions:
+    """The run's options, with what may change (workers, folders, trackers) as given now.
+
+    Raises:
+        UserError: the stored options are not readable by this version.
+    """
+    stored, about = folder.read_about()
+    known = options_of(TrainOptions)
+    values = check_values(known, stored, str(folder.options))
+    given = _given_now(loaded, about)
+    values = {name: value for name, value in values.items() if known[name].scope != THIS_START}
+    values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
+    return build(TrainOptions, values)

@@ -1,0 +1,1 @@
+"""Batches of tensors, made by loader processes or on the device."""

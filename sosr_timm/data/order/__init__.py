@@ -1,0 +1,1 @@
+"""Which samples in which order, and the random state of each."""

@@ -1,0 +1,1 @@
+"""Data sets as indexed images with labels and names."""

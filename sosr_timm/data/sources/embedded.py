@@ -1,0 +1,71 @@
+"""Data sets that come with a package: scikit-learn's digits, and Debian's Fashion-MNIST."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from sosr_timm.data.sources.idx import read_idx
+from sosr_timm.data.sources.names import DATASETS, is_training_split
+from sosr_timm.data.sources.source import ArraySource, ImageSource, SourceInfo
+from sosr_timm.errors import UserError
+
+FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+
+@DATASETS.register("digits")
+def digits(split: str, root: str | None, download: bool) -> ImageSource:
+    """scikit-learn's 1,797 grey images of 8 x 8 pixels; every fifth image is held out for evaluation."""
+    from sklearn.datasets import load_digits
+
+    data = load_digits()
+    held_out = np.arange(len(data.target)) % 5 == 4
+    part = ~held_out if is_training_split(split, "digits") else held_out
+    # The set stores 0..16; eight-bit images hold 0..255.
+    images = np.rint(data.images[part] * (255 / 16)).astype(np.uint8)
+    names = tuple(str(digit) for digit in range(10))
+    info = SourceInfo(10, 1, 8, (0.3059,), (0.3763,), names)
+    return ArraySource(images, data.target[part], info, f"digits {split}")
+
+
+@DATASETS.register("fashion_mnist")
+def fashion_mnist(split: str, root: str | None, download: bool) -> ImageSource:
+    """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28 x 28 pixels.
+
+    Looked for in `root` (as files or as torchvision lays them out), without a `root` in Debian's package
+    `dataset-fashion-mnist`; what is not there may be downloaded through torchvision.
+    """
+    part = "train" if is_training_split(split, "fashion_mnist") else "t10k"
+    folder = _fashion_mnist_folder(root, download)
+    images = read_idx(folder, f"{part}-images-idx3-ubyte")
+    labels = read_idx(folder, f"{part}-labels-idx1-ubyte")
+    if len(images) != len(labels):
+        raise UserError(f"{folder}: {len(images)} images but {len(labels)} labels in '{part}'")
+    names = (
+        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
+        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+    )
+    info = SourceInfo(10, 1, 28, (0.2860,), (0.3530,), names)
+    return ArraySource(images, labels, info, f"fashion_mnist {split}")
+
+
+def _fashion_mnist_folder(root: str | None, download: bool) -> Path:
+    wanted = "train-images-idx3-ubyte"
+    candidates = [Path(root), Path(root) / "FashionMNIST" / "raw"] if root else [FASHION_MNIST_SYSTEM_FOLDER]
+    for folder in candidates:
+        if (folder / f"{wanted}.gz").is_file() or (folder / wanted).is_file():
+            return folder
+    if download:
+        from torchvision.datasets import FashionMNIST
+
+        target = Path(root or "data")
+        try:
+            FashionMNIST(str(target), download=True)
+        except (OSError, RuntimeError) as error:
+            raise UserError(f"fashion_mnist: the download into {target} failed ({error})") from None
+        return target / "FashionMNIST" / "raw"
+    raise UserError(
+        f"fashion_mnist: {wanted}.gz is not in {candidates[0]}; install Debian's package dataset-fashion-mnist, "
+        "name its folder with --data-dir, or add --dataset-download"
+    )

@@ -1,0 +1,193 @@
+"""The processes of a run: how many there are, what they agree on, how one of them ends badly."""
+
+from __future__ import annotations
+
+import datetime
+import os
+import sys
+from collections.abc import Callable
+
+import psutil
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.state import PartialState
+
+from sosr_timm.distributed.threads import set_threads
+from sosr_timm.errors import UserError
+
+EXIT_USER_ERROR = 2
+
+
+def run_main(main: Callable[[], int]) -> int:
+    """Run a script's main function; what its user can mend becomes one line and exit code 2.
+
+    Args:
+        main: returns the exit code.
+    """
+    try:
+        return main()
+    except UserError as error:
+        rank = int(os.environ.get("RANK", "0"))
+        if rank == 0 or error.on_one_rank:
+            where = f" (process {rank})" if error.on_one_rank and rank else ""
+            print(f"{os.path.basename(sys.argv[0])}: error{where}: {error}", file=sys.stderr, flush=True)
+        return EXIT_USER_ERROR
+
+
+class Processes:
+    """The processes of a run and what they share.
+
+    Collectives on small values go over a group of their own on the CPU, so that they never wait for an accelerator.
+
+    Attributes:
+        accelerator: Accelerate's, for precision, backward and devices.
+        rank: this process, from 0.
+        count: of all.
+    """
+
+    def __init__(self, accelerator: Accelerator):
+        self.accelerator = accelerator
+        self.rank = accelerator.process_index
+        self.count = accelerator.num_processes
+        self._group = None
+        if self.count > 1 and dist.get_backend() != "gloo":
+            self._group = dist.new_group(backend="gloo")
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    def sum(self, tensor: torch.Tensor) -> torch.Tensor:
+        """The tensor added up over all processes, on the device it came from."""
+        if self.count == 1:
+            return tensor
+        total = tensor.detach().cpu().clone()
+        dist.all_reduce(total, group=self._group)
+        return total.to(tensor.device)
+
+    def maximum(self, values: list[int]) -> list[int]:
+        """The largest of each value over all processes."""
+        if self.count == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.int64)
+        dist.all_reduce(tensor, op=dist.ReduceOp.MAX, group=self._group)
+        return tensor.tolist()
+
+    def text_of_main(self, text: str) -> str:
+        """The main process's text, on every process."""
+        if self.count == 1:
+            return text
+        content = text.encode()
+        length = torch.tensor([len(content)])
+        dist.broadcast(length, 0, group=self._group)
+        data = torch.zeros(int(length), dtype=torch.uint8)
+        if self.is_main:
+            data = torch.tensor(list(content), dtype=torch.uint8)
+        dist.broadcast(data, 0, group=self._group)
+        return bytes(data.tolist()).decode()
+
+    def same_everywhere(self, text: str) -> list[int]:
+        """Ranks whose text differs from the main process's."""
+        other = int(self.text_of_main(text) != text)
+        flags = torch.zeros(self.count, dtype=torch.int64)
+        flags[self.rank] = other
+        return torch.nonzero(self.sum(flags)).flatten().tolist()
+
+    def wait(self) -> None:
+        """Return when every process is here."""
+        if self.count > 1:
+            dist.barrier(group=self._group)
+
+
+def start_processes(
+    *,
+    amp: bool = False,
+    amp_dtype: str = "float16",
+    broadcast_buffers: bool = True,
+    expected: int | None = None,
+    device: str | None = None,
+) -> Processes:
+    """Join the other processes of this launch.
+
+    Args:
+        amp: mixed precision; without it the launcher's own setting holds.
+        amp_dtype: "float16" or "bfloat16".
+        broadcast_buffers: of DistributedDataParallel.
+        expected: how many processes must be running, or None.
+        device: "cpu", "cuda", "cuda:1", ...; None for Accelerate's choice.
+
+    Raises:
+        UserError: more processes were asked for than run, float16 without an accelerator that has it, or a device that
+            is not there.
+    """
+    handlers = [
+        DistributedDataParallelKwargs(broadcast_buffers=broadcast_buffers),
+        InitProcessGroupKwargs(timeout=datetime.timedelta(minutes=10)),
+    ]
+    precision = {"float16": "fp16", "bfloat16": "bf16"}[amp_dtype] if amp else None
+    _choose_device(device)
+    try:
+        accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=handlers, cpu=device == "cpu")
+    except ValueError as error:
+        raise UserError(f"--amp-dtype {amp_dtype}: {error}".replace("\n", " ")) from None
+    processes = Processes(accelerator)
+    _check_device(device, processes)
+    set_threads(processes.device)
+    asked = expected or _asked_of_launcher()
+    if asked and asked > processes.count:
+        script = os.path.basename(sys.argv[0])
+        raise UserError(
+            f"{asked} processes were asked for, {processes.count} started; on CPUs start them with "
+            f"'ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script} ...'"
+        )
+    return processes
+
+
+def _choose_device(name: str | None) -> None:
+    """Make a device with a number the current one, which is what a single process trains on."""
+    if name is None:
+        return
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise UserError(f"--device {name}: {' '.join(str(error).split())[:200]}") from None
+    if torch.device(name).index is not None and torch.device(name).type != "cpu":
+        torch.accelerator.set_device_index(torch.device(name).index)
+
+
+def _check_device(name: str | None, processes: Processes) -> None:
+    if name is None:
+        return
+    if processes.count > 1 and torch.device(name).index is not None:
+        raise UserError(f"--device {name}: each of {processes.count} processes takes the device of its rank")
+    if processes.device.type != torch.device(name).type:
+        raise UserError(f"--device {name}: Accelerate was set to {processes.device.type}")
+
+
+def _asked_of_launcher() -> int | None:
+    """What `accelerate launch --num_processes N` said: with --cpu it starts one process and says nothing."""
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return None
+    if not any("accelerate" in os.path.basename(word) for word in words[:3]):
+        return None
+    for position, word in enumerate(words):
+        name, equals, value = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            value = value if equals else words[position + 1 : position + 2][0]
+            return int(value) if value.isdigit() else None
+        if word == os.path.basename(sys.argv[0]) or word == sys.argv[0]:
+            return None
+    return None
+
+
+def end_processes() -> None:
+    """Leave the group, so that no process warns of another that has gone."""
+    if PartialState._shared_state and dist.is_initialized():
+        dist.destroy_process_group()

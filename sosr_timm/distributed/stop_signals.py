@@ -1,0 +1,81 @@
+"""Being asked to stop, or to save, from outside: noticed by one process, agreed on by all."""
+
+from __future__ import annotations
+
+import signal
+import time
+from types import FrameType
+
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+
+STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class Requests:
+    """Signals and the clock, polled once per update by every process together.
+
+    The first signal asks for a checkpoint and an end; a second SIGINT ends the process at once.
+
+    Args:
+        processes: that must agree.
+        checkpoint_every: "500" (updates), "600s" (seconds) or "" for the ends of epochs only.
+
+    Raises:
+        UserError: `checkpoint_every` is neither.
+    """
+
+    def __init__(self, processes: Processes, checkpoint_every: str = ""):
+        self.processes = processes
+        self.updates, self.seconds = _interval(checkpoint_every)
+        self._signal = 0
+        self._previous: dict[int, object] = {}
+        self.saved_now()
+
+    def __enter__(self) -> Requests:
+        for number in STOPPING:
+            self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self._signal and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        self._signal = number
+
+    def saved_now(self) -> None:
+        """A checkpoint was just written: the interval starts anew."""
+        self._updates_since = 0
+        self._saved_at = time.monotonic()
+
+    def share_of_interval(self, seconds: float) -> float:
+        """What part of the time since the last checkpoint `seconds` is; 0 without --checkpoint-every."""
+        if not (self.updates or self.seconds):
+            return 0.0
+        return seconds / max(seconds, time.monotonic() - self._saved_at)
+
+    def poll(self, updates: int = 1) -> tuple[int, bool]:
+        """(the signal that came to any process or 0, whether a checkpoint is due); a collective call.
+
+        Args:
+            updates: made since the last call.
+        """
+        self._updates_since += updates
+        due = bool(self.updates) and self._updates_since >= self.updates
+        if self.seconds:
+            due = due or time.monotonic() - self._saved_at >= self.seconds
+        number, due_somewhere = self.processes.maximum([self._signal, int(due)])
+        return number, bool(due_somewhere) and updates > 0
+
+
+def _interval(text: str) -> tuple[int, float]:
+    """(updates, seconds), one of them 0."""
+    number = text[:-1] if text.endswith("s") else text
+    if not text:
+        return 0, 0.0
+    if not number.isdigit() or not int(number):
+        raise UserError(f"--checkpoint-every {text}: give updates (500) or seconds (600s)")
+    return (0, float(number)) if text.endswith("s") else (int(number), 0.0)

@@ -1,1 +1,0 @@
-"""The papers' tables as runs: python -m sosr_timm.experiments list|run|status|report"""

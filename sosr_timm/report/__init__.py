@@ -1,1 +1,0 @@
-"""Tables made from stored results; nothing in them is typed by hand."""

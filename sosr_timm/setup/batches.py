@@ -1,0 +1,176 @@
+"""Who makes the batches of a run: loader processes image by image, or the device for sets in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from sosr_timm.data.loaders.batch import Batch
+from sosr_timm.data.loaders.device_loader import (
+    LARGEST,
+    DeviceEvaluationLoader,
+    DeviceImages,
+    DeviceTrainingBatches,
+    arrays_of,
+    why_not,
+    why_not_evaluated,
+)
+from sosr_timm.data.loaders.worker_loader import EvaluationBatches, TrainingBatches, evaluation_loader
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.data.transforms.mixing import Mixing
+from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalisation
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import AugmentationOptions, TrainOptions
+from sosr_timm.setup.transforms import (
+    ends_with_normalising,
+    formats,
+    make_evaluation_transform,
+    make_training_transform,
+    without_erasing,
+)
+
+
+def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptions) -> str | None:
+    """Why the device cannot make the training batches; None where it can."""
+    if options.crop_padding is None and options.train_resize is None and not options.no_aug:
+        return "the random resized crop is made image by image (--crop-padding is not)"
+    for name in ("train_resize", "aa", "grayscale_prob", "gaussian_blur_prob"):
+        if getattr(options, name) and not options.no_aug:
+            return f"--{name.replace('_', '-')} is made image by image"
+    for name in ("aug_splits", "resplit"):
+        if getattr(options, name):
+            return f"--{name.replace('_', '-')} is made image by image"
+    if options.recount > 1 and options.reprob:
+        return "--recount above 1 is made image by image"
+    return why_not(source, form)
+
+
+def objection_to_order(options: TrainOptions) -> str | None:
+    """Why the device cannot follow the order of the batches; None where it can."""
+    if options.run.tta > 1:
+        return "--tta is made image by image"
+    if options.sizes.train_img_sizes is not None:
+        return "--train-img-sizes is made image by image"
+    copies = {
+        "--aug-repeats": options.augmentation.aug_repeats > 1,
+        "--epoch-repeats": options.data.epoch_repeats > 1,
+        "--train-steps-per-epoch": options.sizes.train_steps_per_epoch is not None,
+    }
+    flag = next((flag for flag, given in copies.items() if given), None)
+    return f"{flag} brings an image several times in an epoch, which is made image by image" if flag else None
+
+
+def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource, form: ImageFormat) -> bool:
+    """Whether --loader means the device: of training, and of evaluation where that crops nothing away.
+
+    Raises:
+        UserError: it is asked for and cannot be.
+    """
+    if options.data.loader == "device" and options.data.no_prefetcher:
+        raise UserError("--loader device contradicts --no-prefetcher")
+    if options.data.loader == "workers" or options.data.no_prefetcher:
+        return False
+    why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
+    if options.data.loader == "device":
+        why = why or why_not_evaluated(evaluation, form)
+        if why:
+            raise UserError(f"--loader device: {why}")
+        return True
+    return why is None and arrays_of(training)[0].nbytes <= LARGEST
+
+
+def training_on_device(
+    options: TrainOptions,
+    source: ImageSource,
+    form: ImageFormat,
+    mixing: Mixing | None,
+    device: torch.device,
+    rank: int,
+) -> DeviceTrainingBatches:
+    """The batches of training, made on the device."""
+    augmentation = options.augmentation
+    plain = augmentation.no_aug
+    padding = 0 if plain else augmentation.crop_padding or 0
+    return DeviceTrainingBatches(
+        source,
+        DeviceImages(source, form, device, padding, options.model.channels_last),
+        options.run.seed,
+        rank,
+        mixing,
+        hflip=0.0 if plain else augmentation.hflip,
+        vflip=0.0 if plain else augmentation.vflip,
+        erase_probability=0.0 if plain else augmentation.reprob,
+        erase_mode=augmentation.remode,
+        cutout_side=None if plain else augmentation.cutout,
+    )
+
+
+def make_batches(
+    options: TrainOptions,
+    training: ImageSource,
+    evaluation: ImageSource,
+    form: ImageFormat,
+    mixing: Mixing | None,
+    order: EvaluationOrder,
+    device: torch.device,
+) -> tuple[TrainingBatches | DeviceTrainingBatches, Iterable[Batch]]:
+    """The training batches and the evaluation loader of a run.
+
+    Raises:
+        UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
+    """
+    # timm's prefetcher normalises batches on the device; --no-prefetcher leaves it to the loader processes.
+    as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
+    of_image = make_evaluation_transform(form, options.run.tta, as_bytes)
+    sizes = formats(form, options.sizes)
+    in_bytes = as_bytes and ends_with_normalising(options.augmentation)
+    transforms = tuple(make_training_transform(options.augmentation, size, in_bytes) for size in sizes)
+    if on_device(options, training, evaluation, form):
+        batches = training_on_device(options, training, form, mixing, device, order.rank)
+        if why_not_evaluated(evaluation, form) is None:
+            of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
+            return batches, DeviceEvaluationLoader(of_evaluation, order)
+    else:
+        batches = TrainingBatches(
+            training,
+            transforms,
+            form.image_mode,
+            options.run.seed,
+            order.rank,
+            mixing,
+            without_erasing(options.augmentation, sizes),
+            form if in_bytes else None,
+            device,
+        )
+    of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
+    normalisation = Normalisation(form, device) if as_bytes else None
+    return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)
+
+
+def make_mixing(
+    options: AugmentationOptions, smoothing: float, num_classes: int, batch_size: int, multi_label: bool = False
+) -> Mixing:
+    """Mixup and CutMix of a run.
+
+    Raises:
+        UserError: an odd batch, which has no pairs.
+    """
+    if batch_size % 2:
+        raise UserError(
+            f"--batch-size {batch_size}: Mixup and CutMix mix pairs, so it must be even (try {batch_size + 1})"
+        )
+    return Mixing(
+        off_epoch=options.mixup_off_epoch,
+        mixup_alpha=options.mixup,
+        cutmix_alpha=options.cutmix,
+        cutmix_minmax=options.cutmix_minmax,
+        prob=options.mixup_prob,
+        switch_prob=options.mixup_switch_prob,
+        mode=options.mixup_mode,
+        label_smoothing=smoothing,
+        num_classes=num_classes,
+        multi_label=multi_label,
+    )

@@ -1,0 +1,69 @@
+"""The images of a run, from its options: opened, checked against each other and over the processes."""
+
+from __future__ import annotations
+
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.long_tail_and_noise import make_worse
+from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.data.sources.source import ImageSource, spread
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import DataOptions, ModelOptions
+
+
+def open_sources(
+    data: DataOptions, model: ModelOptions, processes: Processes, seed: int
+) -> tuple[ImageSource, ImageSource]:
+    """The training and the evaluation images.
+
+    Raises:
+        UserError: data that is missing, splits with other classes, or a process that sees other files.
+    """
+    root = data.data or data.data_dir
+    if data.data and data.data_dir and data.data != data.data_dir:
+        raise UserError(f"two data folders: {data.data} and --data-dir {data.data_dir}")
+    common = {"download": data.dataset_download, "class_map": data.class_map, "reading": reading(data, model)}
+    if data.dataset_download and processes.count > 1:
+        # One process downloads, the others find it done.
+        if processes.is_main:
+            open_source(data.dataset, root, data.train_split, **common)
+        processes.wait()
+    training = spread(open_source(data.dataset, root, data.train_split, **common), data.train_num_samples)
+    evaluation = spread(open_source(data.dataset, root, data.val_split, **common), data.val_num_samples)
+    _check_classes(training, evaluation)
+    fingerprints = training.fingerprint(), evaluation.fingerprint()
+    if fingerprints[0] == fingerprints[1] and data.train_split != data.val_split:
+        raise UserError(
+            f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Sort them into "
+            f"{root}/train and {root}/validation, or say so with --val-split {data.train_split}"
+        )
+    training = make_worse(training, seed, data.long_tail, data.label_noise)
+    drawn = training.info.origin.get("labels_sha256", "")
+    different = processes.same_everywhere(" ".join((*fingerprints, drawn)))
+    if different:
+        raise UserError(
+            f"process {', '.join(map(str, different))} sees other files than process 0, which sees "
+            f"{len(training)} training and {len(evaluation)} evaluation images"
+        )
+    return training, evaluation
+
+
+def reading(data: DataOptions, model: ModelOptions) -> Reading:
+    """Which fields of the data set hold image and target."""
+    return Reading(
+        data.input_key, data.target_key, data.target_format or None, data.dataset_trust_remote_code, model.num_classes
+    )
+
+
+def _check_classes(training: ImageSource, evaluation: ImageSource) -> None:
+    ours, theirs = training.info.class_names, evaluation.info.class_names
+    if ours is None or theirs is None or ours == theirs:
+        return
+    missing = sorted(set(ours) ^ set(theirs))
+    if missing:
+        place = "evaluation" if missing[0] in ours else "training"
+        raise UserError(
+            f"the splits have other classes ({len(ours)} in training, {len(theirs)} in evaluation): "
+            f"'{missing[0]}' is missing in {place}"
+        )
+    raise UserError("the splits number their classes in another order")

@@ -1,0 +1,98 @@
+"""What the network is fed: from the options, the data set and the model, in this order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from PIL import ImageMode
+from timm.data import resolve_data_config
+from torch import nn
+
+from sosr_timm.data.sources.source import SourceInfo
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.data.transforms.image_modes import mode_of
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import ModelOptions
+from sosr_timm.setup.model import channels_of
+
+
+def image_format(
+    options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None, use_test_size: bool = False
+) -> ImageFormat:
+    """What to feed: options first, then pretrained weights' own configuration or the data set's, then the model's.
+
+    Args:
+        options: of the model.
+        info: of the data set.
+        model: that is fed.
+        image_mode: PIL mode of the images; by their channels where None.
+        use_test_size: the size and crop that the model advises for evaluation, where it has them.
+
+    Raises:
+        UserError: values that do not fit the number of channels.
+    """
+    channels = channels_of(options, info)
+    values = of_options(options)
+    if not options.pretrained:
+        values = of_data(info) | values
+    statistics = getattr(model, "pretrained_cfg", {}).get("mean") or ()
+    if "mean" not in values and len(statistics) != channels:
+        values.update(mean=(0.5,) * channels, std=(0.5,) * channels)
+    if "img_size" in values and "input_size" not in values:
+        values["input_size"] = (channels, values["img_size"], values["img_size"])
+    try:
+        resolved = resolve_data_config({"in_chans": channels, **values}, model=model, use_test_size=use_test_size)
+    except AssertionError:
+        raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
+    _, height, width = resolved["input_size"]
+    _check_format(channels, height, width, resolved["std"], image_mode)
+    return ImageFormat(
+        channels=channels,
+        height=height,
+        width=width,
+        mean=tuple(resolved["mean"]),
+        std=tuple(resolved["std"]),
+        interpolation=resolved["interpolation"],
+        crop_pct=float(resolved["crop_pct"]),
+        crop_mode=resolved["crop_mode"],
+        image_mode=image_mode or mode_of(channels),
+    )
+
+
+def of_options(options: ModelOptions) -> dict[str, Any]:
+    """What the options state."""
+    values = {
+        "img_size": options.img_size,
+        "input_size": options.input_size,
+        "crop_pct": options.crop_pct,
+        "mean": options.mean,
+        "std": options.std,
+        "interpolation": options.interpolation or None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def of_data(info: SourceInfo) -> dict[str, Any]:
+    """What the data set states; images that are all of one size are not cropped."""
+    values = {
+        "img_size": info.image_size,
+        "mean": info.mean,
+        "std": info.std,
+        "crop_pct": 1.0 if info.image_size else None,
+    }
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _check_format(channels: int, height: int, width: int, std: tuple[float, ...], image_mode: str | None) -> None:
+    if min(channels, height, width) < 1:
+        raise UserError(f"images of {channels} x {height} x {width} (channels, height, width): each is at least 1")
+    if min(std) <= 0:
+        raise UserError(f"--std {' '.join(map(str, std))}: standard deviations are above 0")
+    if image_mode is None:
+        return
+    try:
+        bands = len(ImageMode.getmode(image_mode).bands)
+    except KeyError:
+        raise UserError(f"--input-img-mode {image_mode}: PIL has no such mode; known: L, RGB, RGBA, CMYK") from None
+    if bands != channels:
+        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the network takes {channels}")

@@ -1,0 +1,84 @@
+"""Which figures training and evaluation find and which of them names the best checkpoint: by the task."""
+
+from __future__ import annotations
+
+import torch
+
+from sosr_timm.data.order.order import EvaluationOrder
+from sosr_timm.errors import UserError
+from sosr_timm.metrics.multi_label import MultiLabelTable
+from sosr_timm.metrics.table import MetricTable
+from sosr_timm.options.task import TaskOptions, is_multi_label
+from sosr_timm.options.train import TrainOptions
+
+SMALLER_IS_BETTER = ("loss", "ece", "brier")
+ONE_CLASS = {
+    "top1": "top-1 {:.2f} %",
+    "top5": "top-5 {:.2f} %",
+    "loss": "NLL {:.4f}",
+    "ece": "ECE {:.4f}",
+    "brier": "Brier {:.4f}",
+}
+MANY_LABELS = {
+    "map": "mAP {:.2f} %",
+    "micro_f1": "micro F1 {:.2f} %",
+    "macro_f1": "macro F1 {:.2f} %",
+    "sample_f1": "sample F1 {:.2f} %",
+    "loss": "BCE {:.4f}",
+}
+# What timm's tasks report beside the loss.
+PARTS = {
+    "logit": ("task_loss", "kd_loss"),
+    "feature": ("task_loss", "kd_loss"),
+    "token": ("task_loss", "distill_loss"),
+}
+Table = MetricTable | MultiLabelTable
+
+
+def new_table(task: TaskOptions, order: EvaluationOrder, num_classes: int, device: torch.device) -> Table:
+    """An empty table of metrics for one evaluation."""
+    if is_multi_label(task):
+        return MultiLabelTable(
+            order.num_batches, order.num_samples, order.batch_size, num_classes, task.multilabel_threshold
+        )
+    return MetricTable(order.num_batches, device=device)
+
+
+def metric_names(task: TaskOptions) -> tuple[str, ...]:
+    """Names of what an evaluation finds."""
+    return (MultiLabelTable if is_multi_label(task) else MetricTable).METRICS
+
+
+def parts_of_task(options: TaskOptions) -> tuple[str, ...]:
+    """Names of what the task adds to the parts of the loss."""
+    return PARTS[options.kd_distill_type] if options.kd_model_name else ()
+
+
+def best_metric(options: TrainOptions) -> str:
+    """--eval-metric; where images have many labels, its default of top1 stands for map.
+
+    Raises:
+        UserError: a figure of the other task.
+    """
+    name, known = options.run.eval_metric, metric_names(options.task)
+    if is_multi_label(options.task) and name == "top1":
+        return "map"
+    if name not in known:
+        raise UserError(f"--eval-metric {name}: --task {options.task.task} has {', '.join(known)}")
+    return name
+
+
+def check_threshold(task: TaskOptions) -> None:
+    """Raise where --multilabel-threshold is no probability.
+
+    Raises:
+        UserError: outside (0, 1).
+    """
+    if not 0.0 < task.multilabel_threshold < 1.0:
+        raise UserError(f"--multilabel-threshold {task.multilabel_threshold}: above 0 and below 1")
+
+
+def in_words(task: TaskOptions, metrics: dict[str, float], suffix: str) -> str:
+    """The figures of one set of weights in a line."""
+    texts = MANY_LABELS if is_multi_label(task) else ONE_CLASS
+    return "  ".join(text.format(metrics[name + suffix]) for name, text in texts.items())

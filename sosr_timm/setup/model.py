@@ -1,0 +1,152 @@
+"""The network of a run, from its options: created by timm, with its weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import timm
+from safetensors import SafetensorError
+from torch import nn
+
+from sosr_timm.data.sources.source import SourceInfo
+from sosr_timm.errors import UserError
+from sosr_timm.models.download import checked_download
+from sosr_timm.options.train import ModelOptions
+from sosr_timm.registry import close_names
+
+HUB = ("hf-hub:", "hf_hub:")
+NO_LAYOUT = (*HUB, "local-dir:")
+NO_MODEL = (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError, SafetensorError)
+
+
+def check_model_name(name: str) -> None:
+    """Raise where timm knows no such model.
+
+    Raises:
+        UserError: with the nearest known name.
+    """
+    if name.startswith(NO_LAYOUT):
+        return
+    architecture = name.partition(".")[0]
+    if not timm.is_model(architecture):
+        raise UserError(f"unknown model '{name}': {_nearest(architecture)}")
+
+
+def _nearest(architecture: str) -> str:
+    text = close_names(architecture, timm.list_models())
+    return text if text.startswith("did") else "timm.list_models() lists them all"
+
+
+def number_of_classes(options: ModelOptions, info: SourceInfo) -> int:
+    """Classes of the network: the option's, else the data set's.
+
+    Raises:
+        UserError: neither says, or they contradict each other.
+    """
+    if options.num_classes is not None and options.num_classes < 2:
+        raise UserError(f"--num-classes {options.num_classes}: a classifier has at least 2 classes")
+    if options.num_classes is None:
+        if info.num_classes is None:
+            raise UserError("the data set does not say how many classes it has: give --num-classes")
+        return info.num_classes
+    if info.num_classes is not None and info.num_classes != options.num_classes:
+        raise UserError(
+            f"--num-classes {options.num_classes} does not fit the data set, which has {info.num_classes} classes"
+        )
+    return options.num_classes
+
+
+def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
+    """The model, on the CPU, with its initial or pretrained weights.
+
+    Raises:
+        UserError: an unknown model, weights that are not to be had, or arguments that the model does not take.
+    """
+    check_model_name(options.model)
+    arguments = {
+        "drop_path_rate": _drop_path(options),
+        "drop_block_rate": options.drop_block,
+        "global_pool": options.gp,
+        "bn_momentum": options.bn_momentum,
+        "bn_eps": options.bn_eps,
+    }
+    arguments = {name: value for name, value in arguments.items() if value is not None}
+    if options.pretrained_path:
+        _check_file(options.pretrained_path, "--pretrained-path")
+        arguments["pretrained_cfg_overlay"] = {"file": options.pretrained_path, "num_classes": -1}
+    repository = options.model.partition(":")[2] if options.model.startswith(HUB) else None
+    try:
+        with checked_download(repository):
+            model = timm.create_model(
+                options.model,
+                pretrained=options.pretrained or bool(options.pretrained_path),
+                in_chans=channels_of(options, info),
+                num_classes=number_of_classes(options, info),
+                drop_rate=options.drop,
+                **arguments,
+                **options.model_kwargs,
+            )
+    except NO_MODEL as error:
+        raise UserError(f"model '{options.model}': {_one_line(error)}") from None
+    _initialise_head(model, options)
+    if options.initial_checkpoint:
+        load_weights(model, options.initial_checkpoint)
+    if options.grad_checkpointing:
+        try:
+            model.set_grad_checkpointing(enable=True)
+        except (AttributeError, AssertionError, NotImplementedError):
+            raise UserError(f"model '{options.model}' has no gradient checkpointing") from None
+    return model
+
+
+def _drop_path(options: ModelOptions) -> float | None:
+    """--drop-path, or --drop-connect as it was called."""
+    if options.drop_connect is None:
+        return options.drop_path
+    if options.drop_path is not None and options.drop_path != options.drop_connect:
+        raise UserError("--drop-connect is the older name of --drop-path: give one of them")
+    return options.drop_connect
+
+
+def channels_of(options: ModelOptions, info: SourceInfo) -> int:
+    """Channels of the input: the options', else the data set's, else 3."""
+    if options.input_size is not None:
+        return options.input_size[0]
+    if options.in_chans is not None:
+        return options.in_chans
+    return info.in_chans or 3
+
+
+def _initialise_head(model: nn.Module, options: ModelOptions) -> None:
+    if options.head_init_scale is None and options.head_init_bias is None:
+        return
+    head = model.get_classifier()
+    if options.head_init_scale is not None:
+        head.weight.data.mul_(options.head_init_scale)
+    if options.head_init_bias is not None:
+        nn.init.constant_(head.bias, options.head_init_bias)
+
+
+def load_weights(model: nn.Module, path: str, use_ema: bool = False) -> None:
+    """Load a state dict file into a model: safetensors, or torch's own format without executing what it holds.
+
+    Raises:
+        UserError: no such file, a file that needs pickle, or weights of another network.
+    """
+    _check_file(path, "weights")
+    from timm.models import load_state_dict
+
+    try:
+        state = load_state_dict(path, use_ema=use_ema, device="cpu", weights_only=True)
+        model.load_state_dict(state)
+    except Exception as error:  # a foreign file can fail in any way; none of them may pass
+        raise UserError(f"{path}: not weights of this model ({_one_line(error)[:300]})") from None
+
+
+def _check_file(path: str, what: str) -> None:
+    if not Path(path).is_file():
+        raise UserError(f"{what}: {path} is no file")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__

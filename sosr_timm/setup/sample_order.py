@@ -1,0 +1,79 @@
+"""The order of a run's training samples, from its options."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from sosr_timm.data.order.batch_sizes import ScheduledBatches
+from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import SizeOptions, TrainOptions
+
+
+def make_order(options: TrainOptions, num_samples: int, processes: Processes) -> TrainingOrder:
+    """Which samples make each batch.
+
+    Raises:
+        UserError: fewer samples than one batch, or options that make no order.
+    """
+    repeats, epoch_repeats = options.augmentation.aug_repeats, options.data.epoch_repeats
+    steps, batch_size = options.sizes.train_steps_per_epoch, options.optimizer.batch_size
+    if repeats and repeats < 1:
+        raise UserError(f"--aug-repeats {repeats:g}: 0 for off, or at least 1")
+    if epoch_repeats < 0:
+        raise UserError(f"--epoch-repeats {epoch_repeats:g}: at least 0")
+    if steps is not None and steps < 1:
+        raise UserError(f"--train-steps-per-epoch {steps}: at least 1")
+    sizes = None
+    if options.sizes.train_img_sizes is not None:
+        sizes = _scheduled(options.sizes, batch_size, options.schedule.epochs, options.run.seed, processes.count)
+    try:
+        return TrainingOrder(
+            num_samples,
+            batch_size,
+            processes.count,
+            processes.rank,
+            options.run.seed,
+            repeats=repeats,
+            epoch_repeats=epoch_repeats,
+            steps=steps,
+            sizes=sizes,
+        )
+    except ValueError as error:
+        flag = "--train-img-sizes" if sizes else f"--batch-size {batch_size}"
+        raise UserError(f"{flag}: {error}") from None
+
+
+def batch_sizes(options: SizeOptions, batch_size: int) -> tuple[int, ...]:
+    """Samples per process of a batch, for each of --train-img-sizes.
+
+    Raises:
+        UserError: lists of different lengths, or sizes below 1.
+    """
+    sides = options.train_img_sizes
+    given = options.train_batch_sizes or (batch_size,) * len(sides)
+    lists = {"train_batch_sizes": given, "train_size_probs": options.train_size_probs or sides}
+    for name, values in lists.items():
+        if len(values) != len(sides):
+            raise UserError(
+                f"--{name.replace('_', '-')} has {len(values)} values, --train-img-sizes {len(sides)}: one for each"
+            )
+    for name, values in {"train_img_sizes": sides, "train_batch_sizes": given}.items():
+        if min(values) < 1:
+            raise UserError(f"--{name.replace('_', '-')} {' '.join(map(str, values))}: each at least 1")
+    return given
+
+
+def _scheduled(options: SizeOptions, batch_size: int, epochs: int, seed: int, processes: int):
+    given = batch_sizes(options, batch_size)
+    return partial(
+        ScheduledBatches,
+        batch_sizes=tuple(size * processes for size in given),
+        seed=seed,
+        probabilities=options.train_size_probs,
+        schedule=options.train_size_schedule,
+        epochs=epochs,
+        spread=options.train_size_schedule_spread,
+        random_mix=options.train_size_random_mix,
+    )

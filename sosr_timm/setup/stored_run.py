@@ -1,0 +1,195 @@
+"""What is evaluated: the network of a run folder or checkpoint, or a timm model, and what it is fed."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import load_file
+from timm.models import resolve_model_input_args
+from torch import nn
+
+from sosr_timm.checkpoints.format import EMA, MANIFEST, MODEL, latest_whole, read_manifest_or_raise
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.data.sources.source import SourceInfo
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.errors import UserError
+from sosr_timm.options.fields import options_of
+from sosr_timm.options.load import build, check_values
+from sosr_timm.options.train import ModelOptions, TrainOptions
+from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.image_format import image_format
+from sosr_timm.setup.model import NO_LAYOUT, check_model_name, create_network, load_weights
+from sosr_timm.setup.views import without_split_batch_norm
+
+
+@dataclass
+class StoredRun:
+    """A run that was found on disk.
+
+    Attributes:
+        folder: of the run.
+        checkpoint: in it.
+        options: of the run.
+        about: what run.json holds.
+    """
+
+    folder: RunFolder
+    checkpoint: Path
+    options: TrainOptions
+    about: dict[str, Any]
+
+    @property
+    def info(self) -> SourceInfo:
+        """What the run knew of its data: enough to build its network without the data."""
+        return SourceInfo(num_classes=self.about["num_classes"], in_chans=self.about["image_format"]["channels"])
+
+
+def find_run(path: str | None, which: str) -> StoredRun | None:
+    """The run at a path, with its best or last checkpoint where the path names none; None where there is no run.
+
+    Raises:
+        UserError: a run without a whole checkpoint, or a damaged one.
+    """
+    if not path or not Path(path).is_dir():
+        return None
+    place = Path(path).resolve()
+    if (place / MANIFEST).is_file():
+        folder, checkpoint = RunFolder(place.parent.parent), place
+        if not folder.is_run:
+            raise UserError(f"{path}: the checkpoint does not lie in a run folder")
+        read_manifest_or_raise(checkpoint)
+    elif RunFolder(place).is_run:
+        folder = RunFolder(place)
+        checkpoint = _choose(folder, which)
+    else:
+        return None
+    stored, about = folder.read_about()
+    if not isinstance(about.get("image_format"), dict) or "num_classes" not in about:
+        raise UserError(f"{folder.about} does not say what the network is fed")
+    options = build(TrainOptions, check_values(options_of(TrainOptions), stored, str(folder.options)))
+    return StoredRun(folder, checkpoint, options, about)
+
+
+def _choose(folder: RunFolder, which: str) -> Path:
+    link = folder.checkpoints / which
+    if link.is_dir():
+        checkpoint = link.resolve()
+        read_manifest_or_raise(checkpoint)
+        return checkpoint
+    found, damaged = latest_whole(folder.checkpoints)
+    if found is None:
+        raise UserError(f"{folder.path} has no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
+    return found
+
+
+def networks_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
+    """The run's network with its weights and, where it kept one, with their average.
+
+    Raises:
+        UserError: the average is asked for and there is none, or the files do not fit the network.
+    """
+    files = {"weights": MODEL, "average of weights": EMA}
+    files = {title: run.checkpoint / name for title, name in files.items() if (run.checkpoint / name).is_file()}
+    if only_ema:
+        if "average of weights" not in files:
+            raise UserError(f"{run.checkpoint} has no average of weights (the run had no --model-ema)")
+        del files["weights"]
+    networks = {}
+    for title, path in files.items():
+        # The checkpoint holds every weight: nothing needs to be fetched.
+        options = dataclasses.replace(run.options.model, pretrained=False, pretrained_path=None, initial_checkpoint="")
+        network = create_network(options, run.info)
+        try:
+            network.load_state_dict(without_split_batch_norm(load_file(str(path))))
+        except RuntimeError as error:
+            raise UserError(f"{path} does not fit {options.model} ({' '.join(str(error).split())[:300]})") from None
+        networks[title] = network
+    return networks
+
+
+def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
+    """What the run's network was fed, unless an option says otherwise."""
+    stored = {name: tuple(v) if isinstance(v, list) else v for name, v in run.about["image_format"].items()}
+    try:
+        form = ImageFormat(**stored)
+    except TypeError as error:
+        raise UserError(f"{run.folder.about}: {error}") from None
+    data = options.data
+    given: dict[str, Any] = {
+        "crop_pct": data.crop_pct,
+        "crop_mode": data.crop_mode,
+        "mean": data.mean,
+        "std": data.std,
+        "interpolation": data.interpolation or None,
+        "image_mode": data.input_img_mode,
+    }
+    if data.img_size is not None:
+        given.update(height=data.img_size, width=data.img_size)
+    if data.input_size is not None:
+        given.update(zip(("channels", "height", "width"), data.input_size, strict=True))
+    return dataclasses.replace(form, **{name: value for name, value in given.items() if value is not None})
+
+
+def network_by_name(
+    options: ValidateOptions, info: SourceInfo, whole_head: bool = False
+) -> tuple[nn.Module, ImageFormat]:
+    """A timm model with published weights or those of a file, and what to feed it.
+
+    Args:
+        options: of the evaluation; they name one model.
+        info: of the data set.
+        whole_head: the network keeps its own number of classes, of which the data set has a part.
+
+    Raises:
+        UserError: an unknown model, or weights that are missing, foreign, or of another number of classes.
+    """
+    subject, data = options.subject, options.data
+    if subject.use_ema and not subject.checkpoint:
+        raise UserError("--use-ema needs a run folder or a --checkpoint that holds an average")
+    check_model_name(subject.model)
+    pretrained = subject.pretrained or (subject.model.startswith(NO_LAYOUT) and not subject.checkpoint)
+    if not subject.checkpoint and not pretrained:
+        raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
+    own_classes = _own_classes(subject.model) if pretrained else None
+    num_classes = subject.num_classes
+    if whole_head:
+        info = dataclasses.replace(info, num_classes=None)
+        num_classes = num_classes or own_classes
+    model_options = ModelOptions(
+        model=subject.model,
+        pretrained=pretrained and not subject.checkpoint,
+        num_classes=num_classes,
+        in_chans=subject.in_chans,
+        gp=subject.gp,
+        img_size=data.img_size,
+        input_size=data.input_size,
+        crop_pct=data.crop_pct,
+        mean=data.mean,
+        std=data.std,
+        interpolation=data.interpolation,
+        model_kwargs=subject.model_kwargs,
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        network = create_network(model_options, info)
+    if subject.checkpoint:
+        load_weights(network, subject.checkpoint, subject.use_ema)
+    elif own_classes not in (None, network.num_classes):
+        raise UserError(
+            f"the weights of {subject.model} have {own_classes} classes, the data set {network.num_classes}; "
+            "--valid-labels names the part of the classes that a data set has"
+        )
+    form = image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
+    return network, dataclasses.replace(form, crop_mode=data.crop_mode) if data.crop_mode else form
+
+
+def _own_classes(model: str) -> int | None:
+    """How many classes the published weights of a model have; None where they do not say or cannot be asked."""
+    try:
+        return resolve_model_input_args(model)["pretrained_cfg"].get("num_classes")
+    except (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError):
+        return None  # creating the model will say what is wrong

@@ -1,0 +1,83 @@
+"""The task of a run, timm's: the network with its loss, its average of weights, compiled where asked for."""
+
+from __future__ import annotations
+
+import torch
+from timm.task import ClassificationTask, MultiLabelClassificationTask, TrainingTask
+from torch import nn
+
+from sosr_timm.data.sources.source import SourceInfo
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.losses.compose import ComposedLoss
+from sosr_timm.options.task import TaskOptions, is_multi_label
+from sosr_timm.options.train import TrainOptions
+from sosr_timm.setup.distillation import make_distillation
+from sosr_timm.setup.views import with_split_batch_norm
+
+
+def check_labels(task: TaskOptions, info: SourceInfo) -> None:
+    """Raise where the data set's labels are not what the task learns.
+
+    Raises:
+        UserError: one class per image for many labels, or the other way round.
+    """
+    if is_multi_label(task) and not info.multi_hot:
+        raise UserError("--task multilabel: the data set has one class per image, not a vector of labels")
+    if info.multi_hot and not is_multi_label(task):
+        raise UserError("the data set has vectors of labels: add --task multilabel")
+
+
+def weight_type(options: TrainOptions) -> torch.dtype:
+    """--model-dtype.
+
+    Raises:
+        UserError: mixed precision of weights that are in half precision already.
+    """
+    name = options.model.model_dtype or "float32"
+    if options.model.amp and name != "float32":
+        raise UserError(f"--amp keeps weights in float32: leave it out, or --model-dtype {name}")
+    return getattr(torch, name)
+
+
+def make_task(
+    model: nn.Module, loss: ComposedLoss, options: TrainOptions, form: ImageFormat, processes: Processes
+) -> TrainingTask:
+    """The task, on its device, not yet shared by the processes."""
+    device, dtype = processes.device, weight_type(options)
+    model = with_split_batch_norm(model, options)
+    model.to(device=device, dtype=dtype)
+    if options.model.channels_last:
+        model.to(memory_format=torch.channels_last)
+    if options.model.sync_bn and processes.count > 1:
+        from timm.layers import convert_sync_batchnorm
+
+        model = convert_sync_batchnorm(model)
+    if options.task.kd_model_name:
+        task = make_distillation(model, loss, options.task, form, processes)
+    else:
+        kind = MultiLabelClassificationTask if is_multi_label(options.task) else ClassificationTask
+        task = kind(model, criterion=loss, device=device, dtype=dtype, verbose=False)
+    if options.model.model_ema:
+        task.setup_ema(
+            decay=options.model.model_ema_decay,
+            use_warmup=options.model.model_ema_warmup,
+            device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
+            # What an average gains in a step is below the resolution of a half precision.
+            dtype=None if dtype == torch.float32 else torch.float32,
+        )
+    if options.model.torchcompile:
+        compile_step(task, options.model.torchcompile, options.model.torchcompile_mode)
+    return task
+
+
+def compile_step(task: TrainingTask, backend: str, mode: str | None) -> None:
+    """Compile network and loss as one graph for training, and the network alone for evaluation.
+
+    timm compiles the network alone; the call of the task around it is torch's to compile. A distillation compares
+    statistics by value between its two networks, which timm compiles each for itself.
+    """
+    task.compile(backend=backend, mode=mode)
+    if isinstance(task, ClassificationTask):
+        nn.Module.compile(task, backend=backend, mode=mode)

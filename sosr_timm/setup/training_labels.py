@@ -1,0 +1,64 @@
+"""Which images a thinned-out or mislabelled training set has and under which labels, kept in the run's folder."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.data.sources.long_tail_and_noise import labels_digest
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.errors import UserError
+
+NAME = "training_labels.safetensors"
+
+
+def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
+    """Write the positions kept and their labels, where --long-tail or --label-noise made a set of its own.
+
+    Raises:
+        UserError: the file cannot be written; nothing of it is left.
+    """
+    if "labels_sha256" not in source.info.origin:
+        return
+    path = folder.path / NAME
+    temporary = path.with_name(f".{NAME}.tmp")
+    tensors = {"indices": torch.from_numpy(source.indices), "labels": torch.from_numpy(source.labels)}
+    try:
+        save_file(tensors, str(temporary), {"sha256": source.info.origin["labels_sha256"]})
+        os.replace(temporary, path)
+    except (OSError, SafetensorError) as error:
+        temporary.unlink(missing_ok=True)
+        raise UserError(f"{path} could not be written ({getattr(error, 'strerror', None) or error})") from None
+
+
+def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
+    """See that a run which goes on has the images and labels that it began with.
+
+    Raises:
+        UserError: the file is missing or damaged, or other labels were drawn, because the data set is another one.
+    """
+    drawn = source.info.origin.get("labels_sha256")
+    path = folder.path / NAME
+    if drawn is None and not path.exists():
+        return
+    stored = read_training_labels(path)
+    if labels_digest(stored["indices"], stored["labels"]) != drawn:
+        raise UserError(f"{path} holds other labels than are drawn now: the data set is not the one the run began with")
+
+
+def read_training_labels(path: Path) -> dict:
+    """The arrays `indices` and `labels`, (N,) int64, that a run trained on.
+
+    Raises:
+        UserError: no such file, or no whole one.
+    """
+    try:
+        tensors = load_file(str(path))
+        return {name: tensors[name].numpy() for name in ("indices", "labels")}
+    except (OSError, KeyError, SafetensorError) as error:
+        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None

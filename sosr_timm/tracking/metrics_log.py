@@ -1,0 +1,105 @@
+"""metrics.jsonl and summary.csv: what a run writes down, line by line."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import json
+import logging
+import os
+from pathlib import Path
+from typing import Any
+
+from sosr_timm.checkpoints.run_folder import RunFolder
+
+
+class Journal:
+    """metrics.jsonl and summary.csv, appended to; on resume cut back to what the checkpoint knew.
+
+    Everything in summary.csv, and everything in metrics.jsonl but the key "timing", is the same for a run that
+    was stopped and one that was not.
+
+    Args:
+        folder: of the run.
+        columns: of the table, in order.
+    """
+
+    def __init__(self, folder: RunFolder, columns: tuple[str, ...]):
+        self.folder, self.columns = folder, columns
+        self._pending: dict[Path, str] = {}
+
+    def line(self, record: dict[str, Any]) -> None:
+        """Append one JSON line."""
+        self._append(self.folder.metrics, json.dumps(record) + "\n")
+
+    def row(self, values: dict[str, Any]) -> None:
+        """Append one row of the table, after its header where it is the first.
+
+        Raises:
+            ValueError: a value that has no column.
+        """
+        text = io.StringIO()
+        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
+        written = self.folder.summary.exists() and self.folder.summary.stat().st_size
+        if not written and not self._pending.get(self.folder.summary):
+            writer.writeheader()
+        writer.writerow(values)
+        self._append(self.folder.summary, text.getvalue())
+
+    def _append(self, path: Path, text: str) -> None:
+        """Write a whole text or nothing of it; what a full disk refused is kept for the next time."""
+        self._pending[path] = self._pending.get(path, "") + text
+        try:
+            self._write_pending(path)
+        except OSError as error:
+            logging.getLogger("sosr_timm").warning("%s not written (%s): kept for later", path.name, error.strerror)
+
+    def _write_pending(self, path: Path) -> None:
+        text = self._pending.get(path, "")
+        if not text:
+            return
+        with open(path, "ab", buffering=0) as file:
+            before = file.tell()
+            content = text.encode()
+            try:
+                if file.write(content) != len(content):
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            except OSError:
+                file.truncate(before)
+                raise
+        self._pending[path] = ""
+
+    def sizes(self) -> dict[str, int]:
+        """Bytes of each file, after they reached the disk: what a checkpoint remembers.
+
+        Raises:
+            OSError: lines are still waiting for room.
+        """
+        sizes = {}
+        for path in (self.folder.metrics, self.folder.summary):
+            self._write_pending(path)
+            if not path.exists():
+                sizes[path.name] = 0
+                continue
+            with open(path, "rb") as file:
+                os.fsync(file.fileno())
+                sizes[path.name] = os.fstat(file.fileno()).st_size
+        return sizes
+
+    def cut(self, sizes: dict[str, int]) -> None:
+        """Drop what was written after a checkpoint: it will be written again."""
+        for path in (self.folder.metrics, self.folder.summary):
+            if path.exists() and path.stat().st_size > sizes.get(path.name, 0):
+                os.truncate(path, sizes.get(path.name, 0))
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """The records of a metrics.jsonl; a half-written last line is left out."""
+    records = []
+    for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(text))
+        except ValueError:
+            break
+    return records

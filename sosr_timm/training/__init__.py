@@ -1,0 +1,1 @@
+"""Training from start to finish; read loop.py first."""

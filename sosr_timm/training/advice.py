@@ -1,0 +1,116 @@
+"""What a run tells its user to change: where memory runs out, data comes too slowly, an operation is missing."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
+from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.errors import UserError
+from sosr_timm.training.run import Run
+
+WORTH_SAYING = 0.1  # share of the time
+SHORTEST = 2.0  # seconds that make a measurement
+
+
+def cores_of_process(processes: int) -> int:
+    """CPU cores for each of the processes on this machine."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // max(1, processes))
+
+
+def about_data(share: float, workers: int, cores: int) -> str:
+    """What to do where training waits for data.
+
+    Args:
+        share: of the time that went by waiting, in [0, 1).
+        workers: loader processes of each training process.
+        cores: for each training process.
+    """
+    # The loader must become 1 / (1 - share) times as fast for the network to be the slower of the two.
+    wanted = math.ceil(max(1, workers) / max(1.0 - share, 0.01)) + (workers == 0)
+    said = f"training waits for data {share:.0%} of the time"
+    if workers < cores:
+        return f"{said}: try --workers {min(wanted, cores)} (now {workers}; {cores} cores for this process)"
+    return (
+        f"{said} and {workers} loader processes already share {cores} cores: "
+        "more cores, smaller image files or, for a set that fits in memory, --loader device would help"
+    )
+
+
+def hint_about_data(run: Run, seconds: float, waited: float) -> None:
+    """Say once that the loader is the slower part, where it is.
+
+    Args:
+        run: that just read its stopwatch.
+        seconds: of the interval.
+        waited: for data, of these.
+    """
+    # In an epoch's first interval the loader processes start, or refill what evaluation let run dry.
+    first = run.progress.update <= run.options.run.log_interval
+    if first or seconds < SHORTEST or isinstance(run.training, DeviceTrainingBatches):
+        return
+    share = waited / seconds
+    if share >= WORTH_SAYING:
+        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+        run.console.say_once(about_data(share, run.options.data.workers, cores_of_process(local)))
+
+
+@contextmanager
+def advising(run: Run) -> Iterator[None]:
+    """Turn what torch cannot do into advice.
+
+    Raises:
+        UserError: out of memory, with a batch size and an accumulation that keep the global batch; an operation that
+            --deterministic rules out; a network made for another image size.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError) as error:
+        advice = advice_on(error, run)
+        if advice is None:
+            raise
+        raise UserError(advice, on_one_rank=True) from None
+
+
+def advice_on(error: Exception, run: Run) -> str | None:
+    """What whoever started the run can do about an error of torch; None where it is none of theirs."""
+    text, step = str(error), run.step + 1
+    if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
+        options, pairs = run.options.optimizer, run.training.mixing is not None
+        smaller = smaller_batch(options.batch_size, options.grad_accum_steps, run.order, pairs)
+        return f"out of memory at step {step}: {smaller}"
+    operation, found, _ = text.partition(" does not have a deterministic implementation")
+    if found:
+        return f"step {step}: {operation} has no deterministic form on this device: leave --deterministic out"
+    if isinstance(error, AssertionError) and "doesn't match model" in text:
+        return f"{text.rstrip('.')}: give --model-kwargs img_size={run.image_format.height} as well"
+    return None
+
+
+def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, pairs: bool) -> str:
+    """What to try where a batch does not fit: the largest proper divisor of it, with the accumulation to match.
+
+    Args:
+        batch_size: that did not fit.
+        grad_accum_steps: batches per update so far.
+        order: of the data.
+        pairs: the batch must be even.
+    """
+    fitting = [n for n in range(batch_size // 2, 0, -1) if batch_size % n == 0 and not (pairs and n % 2)]
+    if not fitting:
+        return "no smaller batch keeps the global batch; try --grad-checkpointing, --amp or a smaller --img-size"
+    accumulation = grad_accum_steps * batch_size // fitting[0]
+    updates = -(-order.batches_per_epoch // grad_accum_steps)
+    samples = order.passes.samples_per_epoch
+    same = order.batches_per_epoch == samples // order.global_batch  # neither fixed in number nor of several sizes
+    same = same and updates == -(-(samples // (fitting[0] * order.world_size)) // accumulation)
+    advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
+    return advice + (
+        "; add --resume auto to go on from the last checkpoint" if same else " (from the start of the run)"
+    )

@@ -1,0 +1,121 @@
+"""--dry-run: what a training run would do, and two real updates of it, with nothing written."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.load import Loaded
+from sosr_timm.options.train import TrainOptions
+from sosr_timm.tracking.console import logger
+from sosr_timm.training.advice import advising
+from sosr_timm.training.build import build_run
+from sosr_timm.training.evaluate import evaluate
+from sosr_timm.training.loop import train_update
+from sosr_timm.training.memory import Saved, count_saved, memory_of, peak_on_device
+from sosr_timm.training.plan import plan_of
+from sosr_timm.training.run import Run
+
+UPDATES = 2
+
+
+def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
+    """Print the plan of a run, make two updates and evaluate one batch.
+
+    Returns:
+        the exit code, 0.
+
+    Raises:
+        UserError: whatever would end the run at its start; --resume, which has a plan already.
+    """
+    options = loaded.options
+    if options.run.resume:
+        raise UserError("--dry-run plans a new run: leave --resume out")
+    run = build_run(options, processes, RunFolder(Path(options.run.output)))
+    show(processes, "plan", plan_of(run))
+    with advising(run):
+        saved, seconds, losses = try_updates(run)
+    sizes = memory_of(run, saved)
+    rows = {name: megabytes(size) for name, size in sizes.items()}
+    rows["together"] = megabytes(sum(sizes.values()))
+    peak = peak_on_device(processes.device)
+    if peak is not None:
+        rows["peak on the device, measured"] = megabytes(peak)
+    show(processes, f"memory of one process at --batch-size {options.optimizer.batch_size}", rows)
+    show(processes, f"{UPDATES} updates", timing_of(run, seconds, losses))
+    logger.info("dry run: nothing was written")
+    return 0
+
+
+def try_updates(run: Run) -> tuple[Saved, list[float], list[float]]:
+    """Two real updates and an evaluation of a batch.
+
+    Returns:
+        what the first forward pass saved, seconds of each update, the mean loss of each.
+    """
+    run.loss.set_progress(0.0)
+    run.task.train()
+    batches, seconds, losses = run.batches(), [], []
+    saved = Saved()
+    for _ in range(min(UPDATES, run.updates_per_epoch)):
+        started = time.perf_counter()
+        run.schedule.set(0, run.progress.update)
+        if run.progress.update == 0:
+            with count_saved([*run.model.parameters(), *run.model.buffers()]) as saved:
+                train_update(run, batches)
+        else:
+            train_update(run, batches)
+        run.progress.update += 1
+        means = run.meters.read_interval(run.processes.sum, run.processes.count)
+        run.guard.check(run.step, run.lr, means)
+        losses.append(means["loss"])
+        seconds.append(time.perf_counter() - started)
+    one_batch = iter([False])
+    evaluate(
+        run.model,
+        run.evaluation_loader,
+        run.evaluation,
+        run.processes,
+        channels_last=run.options.model.channels_last,
+        stop=lambda: next(one_batch, True),
+    )
+    return saved, seconds, losses
+
+
+def timing_of(run: Run, seconds: list[float], losses: list[float]) -> dict[str, str]:
+    """What two updates say of the run's time."""
+    samples = run.order.global_batch * run.batches_of(0)
+    whole = seconds[-1] * run.updates_per_epoch * run.epochs
+    return {
+        "loss": ", ".join(f"{value:.4g}" for value in losses),
+        "seconds": ", ".join(f"{value:.3g}" for value in seconds) + " (the first one warms up)",
+        "speed": f"{samples / seconds[-1]:,.0f} images/s in the last one: {duration(whole)} of training",
+    }
+
+
+def duration(seconds: float) -> str:
+    return f"{seconds / 3600:.3g} hours" if seconds >= 3600 else f"{seconds / 60:.2g} minutes"
+
+
+def megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
+
+
+def show(processes: Processes, title: str, rows: dict[str, str]) -> None:
+    """A table on standard output, from the main process."""
+    if not processes.is_main:
+        return
+    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
+    for name, text in rows.items():
+        table.add_row(name, text)
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=120)
+    console.print(title, style="bold")
+    console.print(table)

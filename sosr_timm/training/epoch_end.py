@@ -1,0 +1,111 @@
+"""The end of an epoch: evaluation, the epoch's figures, a checkpoint."""
+
+from __future__ import annotations
+
+import time
+
+from timm.utils import distribute_bn
+from torch.nn.parallel import DistributedDataParallel
+
+from sosr_timm.checkpoints.format import Position
+from sosr_timm.setup.metric_names import SMALLER_IS_BETTER, best_metric, in_words, new_table
+from sosr_timm.training import save as snapshot
+from sosr_timm.training.evaluate import evaluate
+from sosr_timm.training.run import Run
+
+
+def finish_epoch(run: Run) -> int:
+    """Evaluate, write the epoch down, save; returns the signal that ended the evaluation early, or 0."""
+    progress = run.progress
+    if not progress.evaluating:
+        agree_on_batch_norm(run)
+        progress.evaluating = True
+    metrics: dict[str, float] = {}
+    epoch = progress.epoch
+    if (epoch + 1) % run.options.run.val_interval == 0 or epoch + 1 == run.epochs:
+        started = time.perf_counter()
+        found = evaluate_all(run)
+        if found is None:
+            snapshot.save(run)
+            return run.requests.poll(0)[0]
+        metrics = found
+        run.progress.seconds += time.perf_counter() - started
+        run.console.say(describe_evaluation(run, metrics))
+    lr = run.lr
+    run.loss.end_epoch(run.processes.sum if run.processes.count > 1 else None)
+    means = run.meters.read_epoch()
+    progress.epoch, progress.update, progress.evaluating = epoch + 1, 0, False
+    if metrics:
+        remember(run, epoch, metrics)
+    run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if metrics else None)
+    write_epoch(run, epoch, lr, means, metrics)
+    snapshot.save(run)
+    return run.requests.poll(0)[0]
+
+
+def agree_on_batch_norm(run: Run) -> None:
+    """Batch norm saw other samples in each process; evaluation wants one answer."""
+    if run.processes.count == 1 or not run.options.model.dist_bn:
+        return
+    for model in filter(None, (run.model, run.ema)):
+        distribute_bn(model, run.processes.count, reduce=run.options.model.dist_bn == "reduce")
+
+
+def evaluate_all(run: Run) -> dict[str, float] | None:
+    """Metrics of the weights and, with the suffix _ema, of their average; None where a signal came."""
+    models = {"": run.task.get_eval_model()}
+    if run.ema is not None and not run.options.model.model_ema_force_cpu:
+        models["_ema"] = run.ema
+    metrics: dict[str, float] = {}
+    for suffix, model in models.items():
+        table = evaluate(
+            # A wrapped model would broadcast its buffers, for which every process would need as many batches.
+            model.module if isinstance(model, DistributedDataParallel) else model,
+            run.evaluation_loader,
+            run.evaluation,
+            run.processes,
+            channels_last=run.options.model.channels_last,
+            stop=lambda: bool(run.requests.poll(0)[0]),
+            table=new_table(run.options.task, run.evaluation, run.model.num_classes, run.processes.device),
+        )
+        if table is None:
+            return None
+        found = table.compute()
+        metrics.update({name + suffix: found[name] for name in run.metrics})
+    return metrics
+
+
+def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
+    """Keep the metrics of the last evaluation, and of the best one: by the average's figure where there is one."""
+    name = best_metric(run.options)
+    value = metrics.get(f"{name}_ema", metrics[name])
+    sign = -1 if name in SMALLER_IS_BETTER else 1
+    record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
+    run.progress.last = record
+    # Written so that a figure which is no number never counts as better.
+    if run.progress.best is None or sign * value > sign * run.progress.best["value"]:
+        run.progress.best = record
+
+
+def describe_evaluation(run: Run, metrics: dict[str, float]) -> str:
+    """One line with every metric."""
+    words = []
+    for suffix in ("", "_ema"):
+        if f"loss{suffix}" in metrics:
+            title = "evaluation" if not suffix else "average of weights"
+            words.append(f"{title}: {in_words(run.options.task, metrics, suffix)}")
+    return f"epoch {run.progress.epoch + 1}  " + "  ".join(words)
+
+
+def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metrics: dict[str, float]) -> None:
+    """The epoch's row and line, and the trackers' figures."""
+    training = {f"train_{name}": value for name, value in means.items()}
+    evaluation = {f"eval_{name}": value for name, value in metrics.items()}
+    if run.processes.is_main:
+        run.journal.row({"epoch": epoch, **training, **evaluation, "lr": lr})
+        timing = {"seconds": run.progress.seconds}
+        run.journal.line(
+            {"kind": "epoch", "step": run.step, "epoch": epoch, **training, **evaluation, "timing": timing}
+        )
+    if evaluation:
+        run.processes.accelerator.log({f"eval/{name}": value for name, value in metrics.items()}, step=run.step)

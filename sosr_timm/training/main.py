@@ -1,0 +1,104 @@
+"""A training run from its command line to its results: plan, build, resume, train, write down."""
+
+from __future__ import annotations
+
+from contextlib import nullcontext
+from pathlib import Path
+
+from sosr_timm.checkpoints.run_folder import LOCK, RunFolder
+from sosr_timm.checkpoints.run_selection import Plan, plan_run
+from sosr_timm.distributed.determinism import set_backends
+from sosr_timm.distributed.processes import Processes, start_processes
+from sosr_timm.options.load import Loaded, flatten
+from sosr_timm.options.train import DataOptions, TrainOptions
+from sosr_timm.setup.training_labels import check_training_labels, store_training_labels
+from sosr_timm.tracking.console import logger, show_log
+from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
+from sosr_timm.training.advice import advising
+from sosr_timm.training.build import build_run
+from sosr_timm.training.dry_run import dry_run
+from sosr_timm.training.loop import train
+from sosr_timm.training.restore import restore
+from sosr_timm.training.summary import announce, describe, finish
+
+
+def run_training(loaded: Loaded[TrainOptions]) -> int:
+    """Train as the options say.
+
+    Returns:
+        the exit code: 0, or `--exit-code-on-signal` where a signal ended the run early.
+
+    Raises:
+        UserError: anything that whoever started the run can mend.
+    """
+    model = loaded.options.model
+    set_backends(loaded.options.run.deterministic)
+    processes = start_processes(
+        amp=model.amp,
+        amp_dtype=model.amp_dtype,
+        broadcast_buffers=not model.no_ddp_bb,
+        expected=loaded.options.run.num_processes,
+        device=loaded.options.run.device,
+    )
+    show_log(processes.is_main)
+    check_trackers(trackers_of(loaded.options.run))
+    if loaded.options.run.dry_run:
+        return dry_run(loaded, processes)
+    plan, options = plan_run(loaded, processes)
+    for note in (*plan.notes, *without_effect(loaded.options.data)):
+        logger.info("%s", note)
+    folder = RunFolder(Path(plan.folder))
+    with folder.lock() if processes.is_main else nullcontext():
+        return train_in(folder, plan, options, loaded, processes)
+
+
+def train_in(
+    folder: RunFolder, plan: Plan, options: TrainOptions, loaded: Loaded[TrainOptions], processes: Processes
+) -> int:
+    """Train in a folder that is ours; returns the exit code."""
+    try:
+        run = build_run(options, processes, folder)
+    except BaseException:
+        if plan.checkpoint is None and processes.is_main:
+            discard_unborn(folder)
+        raise
+    if plan.checkpoint is None:
+        if processes.is_main:
+            run.journal.cut({})
+            folder.checkpoints.mkdir(exist_ok=True)
+            store_training_labels(folder, run.training.source)
+            folder.write_about(flatten(options), describe(run, loaded))
+    else:
+        check_training_labels(folder, run.training.source)
+        for note in restore(run, Path(plan.checkpoint), options.run.no_resume_opt):
+            logger.info("%s", note)
+    start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
+    announce(run, plan.checkpoint)
+    with advising(run):
+        signal_number = train(run)
+    processes.accelerator.end_training()
+    return finish(run, signal_number)
+
+
+def without_effect(options: DataOptions) -> list[str]:
+    """What to say of options of timm that change nothing here."""
+    notes = []
+    if options.worker_seeding != "all":
+        notes.append(
+            "--worker-seeding part changes nothing: every image is seeded by itself, not by its loader process"
+        )
+    if options.use_multi_epochs_loader:
+        notes.append("--use-multi-epochs-loader changes nothing: loader processes always work on over epochs")
+    return notes
+
+
+def discard_unborn(folder: RunFolder) -> None:
+    """Take back a folder that no run came to live in."""
+    if folder.is_run:
+        return
+    (folder.path / LOCK).unlink(missing_ok=True)
+    for path in (folder.checkpoints, folder.path):
+        try:
+            path.rmdir()
+        except OSError:
+            return  # something else lies in it, which is not ours to take

@@ -1,0 +1,159 @@
+"""What a run is made of: every part built from the options, once, before the first step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from timm.task import TrainingTask
+from timm.utils import unwrap_model
+from torch import Tensor, nn
+
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.data.loaders.batch import Batch
+from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
+from sosr_timm.data.loaders.worker_loader import TrainingBatches
+from sosr_timm.data.order.order import EvaluationOrder, TrainingOrder, TrainingSampler
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.distributed.stop_signals import Requests
+from sosr_timm.losses.compose import ComposedLoss
+from sosr_timm.options.train import TrainOptions
+from sosr_timm.setup.metric_names import metric_names, parts_of_task
+from sosr_timm.setup.schedule import Schedule
+from sosr_timm.tracking.console import Console, Stopwatch
+from sosr_timm.tracking.meters import Meters
+from sosr_timm.tracking.metrics_log import Journal
+from sosr_timm.tracking.saved_images import Album
+from sosr_timm.training.nonfinite import Guard
+
+
+@dataclass
+class Progress:
+    """How far a run is; with the weights, all that survives a stop.
+
+    Attributes:
+        epoch: whole epochs done.
+        update: updates done in the epoch after them.
+        evaluating: the epoch's updates are done and batch norm is agreed on; its evaluation is not finished.
+        best: the best epoch's number, checkpoint and metrics; None before the first evaluation.
+        last: the last evaluation's metrics.
+        seconds: wall-clock time so far.
+    """
+
+    epoch: int = 0
+    update: int = 0
+    evaluating: bool = False
+    best: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    seconds: float = 0.0
+
+    def state_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+@dataclass
+class Run:
+    """Everything that training needs, built. Read loop.py for what is done with it."""
+
+    options: TrainOptions
+    processes: Processes
+    folder: RunFolder
+    task: TrainingTask
+    loss: ComposedLoss
+    optimizer: torch.optim.Optimizer
+    schedule: Schedule
+    epochs: int
+    order: TrainingOrder
+    training: TrainingBatches | DeviceTrainingBatches
+    evaluation: EvaluationOrder
+    evaluation_loader: Iterable[Batch]
+    image_format: ImageFormat
+    meters: Meters
+    journal: Journal
+    requests: Requests
+    progress: Progress
+    console: Console
+    stopwatch: Stopwatch
+    guard: Guard
+    album: Album
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of what an evaluation finds."""
+        return metric_names(self.options.task)
+
+    def parts(self, result: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The parts of a batch's loss by name: what the loss tells, and what a distillation adds."""
+        return {**self.loss.parts, **{name: result[name].detach() for name in parts_of_task(self.options.task)}}
+
+    @property
+    def updates_per_epoch(self) -> int:
+        return -(-self.order.batches_per_epoch // self.options.optimizer.grad_accum_steps)
+
+    @property
+    def stop_epoch(self) -> int:
+        """Epochs after which this start of the run ends."""
+        return min(self.epochs, self.options.schedule.stop_epoch or self.epochs)
+
+    @property
+    def step(self) -> int:
+        """Updates done since the start of training."""
+        return self.progress.epoch * self.updates_per_epoch + self.progress.update
+
+    @property
+    def lr(self) -> float:
+        """Learning rate, the mean over parameter groups."""
+        rates = [group["lr"] for group in self.optimizer.param_groups]
+        return sum(rates) / len(rates)
+
+    def state_of_forward(self) -> list[Tensor]:
+        """What a forward pass in training changes beside the loss it gives."""
+        return [*self.model.buffers(), *self.loss.buffers(), self.meters.interval]
+
+    @property
+    def model(self) -> nn.Module:
+        """The network that is evaluated, without what processes and compilers wrapped around it."""
+        return unwrap_model(self.task.get_eval_model())
+
+    @property
+    def ema(self) -> nn.Module | None:
+        """The average of its weights."""
+        average = self.task.get_eval_model(ema=True)
+        return None if average is None else unwrap_model(average)
+
+    @property
+    def trained(self) -> nn.Module:
+        """Everything that is trained: the network, and what a distillation adds to it."""
+        return unwrap_model(self.task.get_trainable_module())
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Of the weights, and so of the images."""
+        return next(self.model.parameters()).dtype
+
+    def batches_of(self, update: int) -> int:
+        """Batches whose gradients make an update: fewer in the last one where the epoch does not divide evenly."""
+        group = self.options.optimizer.grad_accum_steps
+        return min(group, self.order.batches_per_epoch - update * group)
+
+    def samples_of_last(self, batches: int) -> int:
+        """Samples of the last batches that were trained on, over all processes."""
+        done = min(self.progress.update * self.options.optimizer.grad_accum_steps, self.order.batches_per_epoch)
+        return self.order.samples_of(self.progress.epoch, slice(max(0, done - batches), done))
+
+    def loss_scale(self, batch: Batch) -> float:
+        """What --variable-batch-loss-scale weighs a batch's loss with."""
+        if self.options.sizes.train_img_sizes is None:
+            return 1.0
+        power = {"none": 0.0, "sqrt": 0.5, "linear": 1.0}[self.options.sizes.variable_batch_loss_scale]
+        return (len(batch.images) / self.options.optimizer.batch_size) ** power
+
+    def batches(self) -> Iterator[Batch]:
+        """The training batches from where the run stands to its end."""
+        batch = self.progress.update * self.options.optimizer.grad_accum_steps
+        sampler = TrainingSampler(self.order, self.progress.epoch, batch, self.stop_epoch)
+        data = self.options.data
+        return self.training.batches(sampler, data.workers, data.pin_mem)

@@ -1,0 +1,159 @@
+"""What of a run goes into a checkpoint."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import save_file
+
+from sosr_timm.checkpoints.format import (
+    EMA,
+    MODEL,
+    Position,
+    checkpoint_folders,
+    point,
+    publish,
+    write_manifest,
+    write_part,
+)
+from sosr_timm.checkpoints.serialization import module_state
+from sosr_timm.training.run import Run
+from sosr_timm.version import __version__
+
+# Share of the time between checkpoints that writing one may take before the run says so.
+STALL = 0.05
+
+
+def save(run: Run) -> Path | None:
+    """Write a checkpoint of where the run stands; every process must call it.
+
+    A disk that is full costs the checkpoint, not the run: what was written is taken away again, the last whole
+    checkpoint stays, and a line says how much room is missing.
+
+    Returns:
+        the checkpoint's folder; None where it could not be written.
+    """
+    started = time.monotonic()
+    position = Position(run.progress.epoch, run.progress.update)
+    final = run.folder.checkpoints / position.folder_name
+    temporary = run.folder.checkpoints / f".unfinished-{position.folder_name}"
+    if run.processes.is_main:
+        shutil.rmtree(temporary, ignore_errors=True)
+    run.processes.wait()
+    failure = ""
+    try:
+        temporary.mkdir(parents=True, exist_ok=True)
+        write_part(temporary, f"rank{run.processes.rank}", _rank_state(run))
+        if run.processes.is_main:
+            _write_shared(run, temporary)
+    except (OSError, SafetensorError) as error:
+        failure = _explain(run, error)
+    if run.processes.maximum([int(bool(failure))])[0]:
+        return _give_up(run, temporary, failure)
+    if run.processes.is_main:
+        try:
+            missing = [r for r in range(run.processes.count) if not (temporary / f"rank{r}.json").is_file()]
+            if missing:
+                raise OSError(f"process {missing[0]} does not write into the same folder: {temporary}")
+            write_manifest(temporary, {"epoch": position.epoch, "update": position.update, "version": __version__})
+            publish(temporary, final)
+            _link(run, final)
+            _trim(run, final)
+        except OSError as error:
+            failure = _explain(run, error)
+    if run.processes.maximum([int(bool(failure))])[0]:
+        return _give_up(run, temporary, failure)
+    share = run.requests.share_of_interval(time.monotonic() - started)
+    if share > STALL and position.update:
+        run.console.say_once(
+            f"writing checkpoints takes {share:.0%} of the time: --checkpoint-every "
+            f"{math.ceil((time.monotonic() - started) / STALL)}s would take {STALL:.0%}"
+        )
+    run.requests.saved_now()
+    return final
+
+
+def _write_shared(run: Run, folder: Path) -> None:
+    save_file(module_state(run.model), str(folder / MODEL))
+    if run.ema is not None:
+        save_file(module_state(run.ema), str(folder / EMA))
+    scaler = run.processes.accelerator.scaler
+    write_part(
+        folder,
+        "run",
+        {
+            "progress": run.progress.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "schedule": run.schedule.state_dict(),
+            "task": {"weights": run.task.get_task_state(), "average": run.task.get_task_state(ema=True)},
+            "scaler": scaler.state_dict() if scaler is not None else None,
+            "processes": run.processes.count,
+            "threads": threads_of(run),
+            "updates_per_epoch": run.updates_per_epoch,
+            "batch_size": run.options.optimizer.batch_size,
+            "global_batch": run.order.global_batch * run.options.optimizer.grad_accum_steps,
+            "batches": list(run.order.sizes.sizes),
+            "journal": run.journal.sizes(),
+        },
+    )
+
+
+def threads_of(run: Run) -> int | None:
+    """Threads that a process computes with on the CPU, on which the last digits depend; None elsewhere."""
+    return torch.get_num_threads() if run.processes.device.type == "cpu" else None
+
+
+def _rank_state(run: Run) -> dict[str, Any]:
+    """What differs from process to process: sums not yet added up, and batch norm where it is not broadcast."""
+    state: dict[str, Any] = {
+        "meters": run.meters.state_dict(),
+        "loss": dict(run.loss.state_dict()),
+        "unreadable": run.guard.unreadable,
+    }
+    if run.options.model.no_ddp_bb and run.processes.count > 1:
+        state["buffers"] = dict(run.model.named_buffers())
+    return state
+
+
+def _explain(run: Run, error: Exception) -> str:
+    try:
+        free = shutil.disk_usage(run.folder.path).free
+    except OSError:
+        free = 0
+    needed = sum(tensor.nbytes for tensor in run.model.state_dict().values()) * (3 + (run.ema is not None))
+    reason = getattr(error, "strerror", None) or error
+    return f"{reason} (a checkpoint takes about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)"
+
+
+def _give_up(run: Run, temporary: Path, failure: str) -> None:
+    if run.processes.is_main:
+        shutil.rmtree(temporary, ignore_errors=True)
+    if failure:
+        run.console.say(f"checkpoint not written: {failure}; the run goes on, the last whole checkpoint stays")
+    # Try again after another interval rather than at every update.
+    run.requests.saved_now()
+
+
+def _link(run: Run, final: Path) -> None:
+    point(run.folder.checkpoints / "last", final)
+    best = run.progress.best
+    if best is not None and (run.folder.checkpoints / best["checkpoint"]).is_dir():
+        point(run.folder.checkpoints / "best", run.folder.checkpoints / best["checkpoint"])
+
+
+def _trim(run: Run, final: Path) -> None:
+    """Keep the new checkpoint, the best, the wanted epochs and `--checkpoint-hist` more; drop leftovers."""
+    best = run.progress.best["checkpoint"] if run.progress.best else None
+    keep = {final.name, best, *(Position(epoch, 0).folder_name for epoch in run.options.run.save_epochs)}
+    others = [path for path in checkpoint_folders(run.folder.checkpoints) if path.name not in keep]
+    for path in others[run.options.run.checkpoint_hist :]:
+        shutil.rmtree(path, ignore_errors=True)
+    for pattern in (".unfinished-*", ".old-*"):
+        for path in run.folder.checkpoints.glob(pattern):
+            shutil.rmtree(path, ignore_errors=True)

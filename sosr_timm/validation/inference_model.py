@@ -1,0 +1,95 @@
+"""A network as it is evaluated: fused, pooled, cast, compiled, with only the classes that may be guessed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from timm.layers import apply_test_time_pool
+from timm.utils import reparameterize_model
+from torch import Tensor, nn
+
+from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.errors import UserError
+from sosr_timm.options.validate import SubjectOptions
+
+
+class Placed(nn.Module):
+    """Images as the loader gives them -> logits as the metrics take them.
+
+    Args:
+        network: (M, C, H, W) -> (M, K).
+        dtype: of its weights and images.
+        allowed: classes that may be guessed; the logits of all others are left out, or where `renumbered` is false
+            become minus infinity.
+        renumbered: labels count the allowed classes only.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype, allowed: Sequence[int] | None, renumbered: bool):
+        super().__init__()
+        self.network, self.dtype, self.renumbered = network, dtype, renumbered
+        self.register_buffer("allowed", None if allowed is None else torch.tensor(allowed, dtype=torch.int64))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network(images.to(self.dtype))
+        if self.allowed is None:
+            return logits
+        part = logits.index_select(1, self.allowed)
+        if self.renumbered:
+            return part
+        return torch.full_like(logits, -torch.inf).index_copy(1, self.allowed, part)
+
+
+def pooled_at_test_time(network: nn.Module, form: ImageFormat) -> tuple[nn.Module, ImageFormat]:
+    """The network with test-time pooling where images are larger than it was made for; they are then not cropped.
+
+    Raises:
+        UserError: the images are not larger, or the network has no such pooling.
+    """
+    try:
+        pooled, applied = apply_test_time_pool(network, {"input_size": form.input_size})
+    except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
+        raise UserError(
+            f"--test-pool: this network cannot pool at test time ({type(error).__name__}: {error})"
+        ) from None
+    if not applied:
+        made_for = (getattr(network, "default_cfg", None) or {}).get("input_size")
+        raise UserError(
+            f"--test-pool: images of {form.height} x {form.width} are not larger than the network's own ({made_for}); "
+            "give a larger --img-size"
+        )
+    return pooled, replace(form, crop_pct=1.0)
+
+
+def place(
+    network: nn.Module,
+    form: ImageFormat,
+    subject: SubjectOptions,
+    device: torch.device,
+    allowed: Sequence[int] | None = None,
+    renumbered: bool = True,
+) -> tuple[nn.Module, ImageFormat]:
+    """A network made ready on its device, and what it is fed.
+
+    Args:
+        network: with its weights.
+        form: what it is fed without test-time pooling.
+        subject: how it is to run.
+        device: where.
+        allowed, renumbered: as in `Placed`.
+
+    Raises:
+        UserError: the network has no test-time pooling, or nothing to pool.
+    """
+    if subject.reparam:
+        network = reparameterize_model(network)
+    if subject.test_pool:
+        network, form = pooled_at_test_time(network, form)
+    dtype = getattr(torch, subject.model_dtype or "float32")
+    network = network.to(device=device, dtype=dtype)
+    if subject.channels_last:
+        network = network.to(memory_format=torch.channels_last)
+    if subject.torchcompile:
+        network = torch.compile(network, backend=subject.torchcompile, mode=subject.torchcompile_mode)
+    return Placed(network, dtype, allowed, renumbered).to(device), form

@@ -1,0 +1,128 @@
+"""Evaluations from their command line to their tables and files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.distributed.processes import Processes, start_processes
+from sosr_timm.errors import UserError
+from sosr_timm.options.load import Loaded
+from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.stored_run import StoredRun, find_run
+from sosr_timm.tracking.console import show_log
+from sosr_timm.validation.comparison import find_sides, run_comparison
+from sosr_timm.validation.data import data_name, evaluation_source
+from sosr_timm.validation.evaluation import Evaluation, evaluate_subject
+from sosr_timm.validation.model_list import evaluate_list
+from sosr_timm.validation.model_selection import Subject, find_subjects, is_list
+from sosr_timm.validation.predictions import check_predictions_file, with_suffix, write_predictions
+from sosr_timm.validation.reports import say, show, write_folder
+from sosr_timm.validation.results_file import format_of, rows_of, write_results
+
+__all__ = ["data_name", "run_validation"]
+
+
+def run_validation(loaded: Loaded[ValidateOptions]) -> int:
+    """Evaluate what the options name; the table and one JSON go to standard output, the files where they are asked for.
+
+    Returns:
+        0; of a list 1 where a model could not be evaluated, 130 where it was interrupted.
+
+    Raises:
+        UserError: anything that whoever started the evaluation can mend.
+    """
+    options = loaded.options
+    check_options(options)
+    if options.subject.compare:
+        sides = find_sides(options)
+        processes = start(options, [side.subject.run for side in sides if side.subject and side.subject.run])
+        return run_comparison(sides, loaded, processes)
+    run = find_run(options.subject.subject, options.subject.which)
+    processes = start(options, [run] if run else [])
+    source = evaluation_source(options, run) if run or options.subject.model else None
+    subjects = find_subjects(options, run, source.info.num_classes if source else None)
+    if is_list(options):
+        return evaluate_list(subjects, loaded, processes, source)
+    (subject,) = subjects
+    found = evaluate_subject(subject, loaded, processes, source, options.data.retry)
+    if processes.is_main:
+        report(found, subject, source)
+    return 0
+
+
+def start(options: ValidateOptions, runs: list[StoredRun]) -> Processes:
+    """Join the other processes, under the runs' own precision where none is given: their figures are those under that.
+
+    Raises:
+        UserError: two runs have other precisions.
+    """
+    subject = options.subject
+    amp, amp_dtype = subject.amp, subject.amp_dtype
+    if runs and not amp and subject.model_dtype is None:
+        precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
+        if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
+            raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
+        amp, amp_dtype = next(iter(precisions), (False, amp_dtype))
+    processes = start_processes(
+        amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
+    )
+    show_log(processes.is_main)
+    torch.manual_seed(options.report.seed)
+    if subject.fast_norm:
+        from timm.layers import set_fast_norm
+
+        set_fast_norm()
+    return processes
+
+
+def check_options(options: ValidateOptions) -> None:
+    """Raise where options contradict each other, before anything is read.
+
+    Raises:
+        UserError: with what to do.
+    """
+    subject, data, report = options.subject, options.data, options.report
+    if report.num_gpu != 1:
+        raise UserError(
+            f"--num-gpu {report.num_gpu}: an evaluation takes one accelerator for each process; start it with "
+            f"'torchrun --nproc_per_node {max(report.num_gpu, 2)} validate.py ...'"
+        )
+    if subject.amp and subject.model_dtype not in (None, "float32"):
+        raise UserError(f"--model-dtype {subject.model_dtype} is for use without --amp")
+    if not 0 <= report.temperature < 1:
+        raise UserError(f"--temperature {report.temperature:g}: a share of the images, 0 to below 1 (try 0.5)")
+    if report.log_freq < 0:
+        raise UserError(f"--log-freq {report.log_freq}: at least 0")
+    if is_list(options) and (report.predictions or report.per_class or report.output or report.temperature):
+        raise UserError("--predictions, --per-class, --output and --temperature are for one model, not for a list")
+    if subject.compare and (report.predictions or report.per_class or report.temperature):
+        raise UserError("--predictions, --per-class and --temperature are for one model, not for --compare")
+    if (data.crop_border_pixels or 0) < 0:
+        raise UserError(f"--crop-border-pixels {data.crop_border_pixels}: at least 0")
+    check_predictions_file(report.predictions)
+    if report.results_file:
+        format_of(report.results_file, report.results_format)
+
+
+def report(found: Evaluation, subject: Subject, source: ImageSource) -> None:
+    """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
+    options = subject.options.report
+    show(found.record, options.metrics_avg)
+    try:
+        folder = Path(options.output) if options.output else subject.run and subject.run.folder.path
+        if folder:
+            write_folder(Path(folder), found, options.per_class)
+    except OSError as error:
+        raise UserError(f"the results could not be written ({error})") from None
+    if options.predictions:
+        for title, samples in found.samples.items():
+            path = with_suffix(Path(options.predictions), title, len(found.samples) > 1)
+            write_predictions(path, samples, source, found.record["subject"], found.record["data"])
+    if options.results_file:
+        form = format_of(options.results_file, options.results_format)
+        rows = rows_of(found.record, options.metrics_avg, subject.options.subject.checkpoint)
+        write_results(options.results_file, form, rows, found.record)
+    say(found.record)

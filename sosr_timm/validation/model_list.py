@@ -1,0 +1,74 @@
+"""Evaluations of a list of models: what one of them fails at is a row, and the file is written after each."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.distributed.processes import Processes
+from sosr_timm.options.load import Loaded
+from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.tracking.console import logger
+from sosr_timm.validation.evaluation import evaluate_subject
+from sosr_timm.validation.model_selection import Subject
+from sosr_timm.validation.reports import say, show_rows
+from sosr_timm.validation.results_file import best_first, failed_row, format_of, rows_of, write_results
+
+INTERRUPTED = 130
+
+
+def evaluate_list(
+    subjects: list[Subject], loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource
+) -> int:
+    """Evaluate one model after the other on the same images.
+
+    Args:
+        subjects: the models.
+        loaded: the options of all of them.
+        processes: that share each evaluation.
+        source: of the images.
+
+    Returns:
+        0, or 1 where a model could not be evaluated, or 130 where it was interrupted; the file then holds what was
+        done.
+    """
+    report = loaded.options.report
+    form = format_of(report.results_file, report.results_format) if report.results_file else ""
+    if report.results_file and processes.is_main:
+        _keep_old(Path(report.results_file))
+    rows: list[dict[str, Any]] = []
+    code = 0
+    for number, subject in enumerate(subjects, start=1):
+        checkpoint = subject.options.subject.checkpoint
+        logger.info("model %d of %d: %s %s", number, len(subjects), subject.name, checkpoint)
+        try:
+            found = evaluate_subject(subject, loaded, processes, source, retry=True)
+            rows += rows_of(found.record, report.metrics_avg, checkpoint)
+        except KeyboardInterrupt:
+            logger.warning("interrupted: %d of %d models are done", number - 1, len(subjects))
+            code = INTERRUPTED
+            break
+        except Exception as error:  # whatever is wrong with one model, the others go on
+            rows.append(failed_row(subject.name, checkpoint, error))
+            logger.warning("%s could not be evaluated: %s", subject.name, rows[-1]["error"])
+            code = 1
+        if report.results_file and processes.is_main:
+            write_results(report.results_file, form, rows)
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+    if processes.is_main:
+        show_rows(best_first(rows))
+        say(best_first(rows))
+    return code
+
+
+def _keep_old(path: Path) -> None:
+    """Results of another time are not written over: they were hours of work, maybe."""
+    if path.is_file():
+        old = path.with_name(path.name + ".old")
+        os.replace(path, old)
+        logger.info("%s was there already and is now %s", path, old)

@@ -1,0 +1,142 @@
+"""Data sets of the package `datasets`: fields, classes, labels, fingerprints; and folders by file ending."""
+
+import io
+
+import numpy as np
+import pytest
+
+from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.long_tail_and_noise import make_worse
+from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.errors import UserError
+from tests.data.images import class_folders, picture
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A folder with train.parquet: an image, a class, a list of classes, a vector and two yes-or-no fields."""
+    datasets = pytest.importorskip("datasets")
+    folder = tmp_path_factory.mktemp("table")
+    names = datasets.ClassLabel(names=["cat", "dog", "emu"])
+    features = datasets.Features(
+        {
+            "photo": datasets.Image(),
+            "kind": names,
+            "kinds": datasets.Sequence(names),
+            "vector": datasets.Sequence(datasets.Value("float32")),
+            "tame": datasets.Value("int64"),
+            "wild": datasets.Value("int64"),
+        }
+    )
+    rows = []
+    for number in range(6):
+        stored = io.BytesIO()
+        picture(number).save(stored, "PNG")
+        kinds = sorted({number % 3, 2})
+        rows.append(
+            {
+                "photo": {"bytes": stored.getvalue(), "path": f"{number}.png"},
+                "kind": number % 3,
+                "kinds": kinds,
+                "vector": [float(place in kinds) * 0.5 for place in range(3)],
+                "tame": number % 2,
+                "wild": 1,
+            }
+        )
+    made = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in features}, features=features)
+    made.to_parquet(folder / "train.parquet")
+    return folder
+
+
+def opened(table, **fields):
+    return open_source(f"hfds/{table}", str(table.parent / "cache"), "train", reading=Reading("photo", **fields))
+
+
+def refusal(*arguments, **keywords):
+    with pytest.raises(UserError) as caught:
+        open_source(*arguments, **keywords)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_class_by_its_field(table):
+    source = opened(table, target_key="kind")
+    assert len(source) == 6 and source.info.num_classes == 3 and source.info.class_names == ("cat", "dog", "emu")
+    image, label = source.load(4)
+    assert label == 1 and type(label) is int and np.array_equal(np.asarray(image), np.asarray(picture(4)))
+    assert source.read_labels().tolist() == [0, 1, 2, 0, 1, 2] and source.read_labels().dtype == np.int64
+    assert "4.png" in source.name(4)
+    assert source.fingerprint() == opened(table, target_key="kind").fingerprint()
+    assert source.fingerprint() != opened(table, target_key="tame").fingerprint()
+    assert len(set(make_worse(source, 0, None, 0.5).read_labels().tolist())) == 3
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected", "names"),
+    [
+        ({"target_key": "kinds"}, [0.0, 1.0, 1.0], ("cat", "dog", "emu")),
+        ({"target_key": "vector", "target_format": "multihot"}, [0.0, 0.5, 0.5], None),
+        ({"target_key": "tame,wild"}, [0.0, 1.0], ("tame", "wild")),
+    ],
+)
+def test_any_number_of_labels_by_index_by_vector_and_by_fields(table, fields, expected, names):
+    source = opened(table, **fields)
+    _, label = source.load(4)
+    assert source.info.multi_hot and source.info.num_classes == len(expected) and source.info.class_names == names
+    assert label.dtype == np.float32 and label.tolist() == expected
+    assert source.read_labels().shape == (6, len(expected)) and source.read_labels()[4].tolist() == expected
+
+
+def test_what_cannot_be_read_is_one_line(table):
+    name, cache = f"hfds/{table}", str(table.parent / "cache")
+    assert refusal(name, cache, "test").startswith(f"data set '{name}' in {cache}: ")
+    assert "'picture'" in refusal(name, cache, "train", reading=Reading("picture", "kind"))
+    assert "target 'sort' cannot be read" in refusal(name, cache, "train", reading=Reading("photo", "sort"))
+    assert "trust_remote_code is not supported" in refusal(
+        name, cache, "train", reading=Reading("photo", "kind", trust_remote_code=True)
+    )
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    import builtins
+
+    import_ = builtins.__import__
+
+    def without(name, *arguments, **keywords):
+        if name == "datasets" or "reader_hfds" in name:
+            raise ModuleNotFoundError("No module named 'datasets'", name="datasets")
+        return import_(name, *arguments, **keywords)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    assert refusal("hfds/x", None, "train") == "data set 'hfds/x' needs the package datasets: pip install datasets"
+
+
+@pytest.mark.parametrize(
+    ("dataset", "reading", "said"),
+    [
+        ("digits", Reading("photo"), "--input-key: digits has no such choice, hfds/NAME has"),
+        ("digits", Reading(target_key="kind"), "--target-key: digits has no such choice"),
+        ("torch/cifar10", Reading(target_format="multihot"), "--target-format: torch/cifar10 has no such choice"),
+        ("", Reading(target_key="kind"), "--target-key: a folder of class folders has no such choice"),
+        ("fashion_mnist", Reading(trust_remote_code=True), "--dataset-trust-remote-code: fashion_mnist has"),
+    ],
+)
+def test_a_field_is_refused_where_there_are_none(dataset, reading, said):
+    assert refusal(dataset, "nowhere", "train", reading=reading).startswith(said)
+
+
+def test_file_endings_choose_the_images_of_a_folder(tmp_path):
+    class_folders(tmp_path)
+    picture(99).save(tmp_path / "train" / "cat" / "more.bmp")
+    root = str(tmp_path)
+    assert len(open_source("", root, "train")) == 6
+    assert len(open_source("", root, "train", reading=Reading(".png"))) == 6
+    assert len(open_source("", root, "train", reading=Reading(".bmp;.png"))) == 7
+    assert "holds no image (.bmp)" in refusal("", root, "train", reading=Reading(".bmp"))
+    assert refusal("", root, "train", reading=Reading("png")).endswith("such as '.png;.jpg', not 'png'")
+
+
+def test_an_evaluation_reads_the_fields_of_its_run_unless_told_otherwise():
+    run = Reading("photo", "kind", None, True, 10)
+    assert Reading().otherwise(run) == run
+    assert Reading(target_key="sort").otherwise(run) == Reading("photo", "sort", None, True, 10)

@@ -1,0 +1,116 @@
+"""--dry-run says what the run would do, tries it, and leaves nothing behind."""
+
+import pytest
+import torch
+from torch import nn
+
+from sosr_timm.distributed.determinism import set_backends
+from sosr_timm.errors import UserError
+from sosr_timm.training.memory import bytes_of, count_saved
+from sosr_timm.training.plan import BARS
+from tests.training.harness import SMALL, train_here, train_processes
+
+
+def dry_run(tmp_path, capsys, *arguments):
+    code = train_here(*SMALL, "--dry-run", "--output", tmp_path / "runs", *arguments)
+    assert code == 0
+    assert not (tmp_path / "runs").exists()
+    return capsys.readouterr().out
+
+
+def test_the_plan_names_data_model_loss_and_length(tmp_path, capsys):
+    text = dry_run(tmp_path, capsys, "--loss", "sosr", "--grad-accum-steps", "2")
+    assert "56 for training, 40 for evaluation" in text
+    assert "cifar_resnet20, 272,186 parameters" in text
+    assert "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)" in text
+    assert "16 samples: 8 x 1 x 2" in text
+    assert "2 epochs of 4 updates: 8" in text
+    assert "nothing was written" in text
+
+
+def test_two_updates_are_those_of_the_run(tmp_path, capsys):
+    text = dry_run(tmp_path, capsys, "--loss", "sosr", "--loader", "workers", "--mixup", "0.2")
+    planned = [line for line in text.splitlines() if line.split()[:1] == ["loss"]][-1].split()[1:]
+    assert "made by 0 loader processes" in text
+    train_here(
+        *SMALL, "--loss", "sosr", "--loader", "workers", "--mixup", "0.2", "--log-interval", "1", "--output", tmp_path
+    )
+    trained = [line.split("loss ")[1].split()[0] for line in capsys.readouterr().out.splitlines() if "update " in line]
+    assert [word.strip(",") for word in planned] == trained[:2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "makers"),
+    [
+        ((), "made on the device"),
+        (("--crop-pct", "0.5"), "made on the device, those of evaluation by 0 loader processes"),
+        (("--loader", "workers"), "made by 0 loader processes"),
+    ],
+)
+def test_it_says_who_makes_the_batches(tmp_path, capsys, arguments, makers):
+    lines = dry_run(tmp_path, capsys, *arguments).splitlines()
+    assert [line.split("batches", 1)[1].strip() for line in lines if line.split()[:1] == ["batches"]] == [makers]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("--loss", "ce"), "0.1: timm's default"),
+        (("--loss", "ce", "--smoothing", "0.2"), "0.2: --smoothing"),
+        (("--loss", "ce(smoothing=0.3)"), "0.3: --loss says so"),
+        (("--loss", "sosr"), "0: the default of --loss"),
+    ],
+)
+def test_it_says_where_smoothing_comes_from(tmp_path, capsys, arguments, expected):
+    assert expected in dry_run(tmp_path, capsys, *arguments)
+
+
+def test_the_learning_rate_is_shown_for_the_whole_run(tmp_path, capsys):
+    schedule = ("--epochs", "100", "--sched", "multistep", "--decay-milestones", "51", "76", "--decay-rate", "0.1")
+    text = dry_run(tmp_path, capsys, *schedule)
+    (curve,) = (word for line in text.splitlines() for word in line.split() if set(word) <= set(BARS))
+    assert curve == BARS[7] * 30 + BARS[1] * 15 + BARS[0] * 15
+    assert "0.05 (1)" in text and "0.0005 (100)" in text
+
+
+def test_memory_is_counted(tmp_path, capsys):
+    text = dry_run(tmp_path, capsys, "--model-ema", "--opt", "adamw")
+    sizes = {line.strip().rsplit("  ", 1)[0].strip(): line for line in text.splitlines() if " MB" in line}
+    assert {"weights", "gradients", "optimizer", "average of weights", "saved for the backward pass"} <= set(sizes)
+    assert " 2.2 MB" in sizes["optimizer"]  # two moments for each of the 272,186 parameters
+
+
+def test_saved_tensors_are_counted_once_and_without_weights():
+    layer, images = nn.Linear(3, 5), torch.randn(7, 3)
+    with count_saved(layer.parameters()) as saved:
+        hidden = layer(images)
+        total = hidden.exp() + hidden.sigmoid() * hidden
+    # The images for the layer; exp and sigmoid save their results, the product both of its factors.
+    assert saved.bytes == bytes_of([images, hidden, hidden, hidden])
+    total.sum().backward()
+    assert layer.weight.grad is not None
+
+
+def test_it_does_not_resume(tmp_path):
+    with pytest.raises(UserError, match="--dry-run plans a new run"):
+        train_here(*SMALL, "--dry-run", "--resume", "auto", "--output", tmp_path)
+
+
+@pytest.mark.slow
+def test_two_processes_make_a_plan_together(tmp_path):
+    ended = train_processes(*SMALL, "--dry-run", "--output", tmp_path / "runs", processes=2)
+    assert ended.returncode == 0, ended.stderr
+    assert "16 samples: 8 x 2 x 1" in ended.stdout
+    assert ended.stdout.count("nothing was written") == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_deterministic_algorithms_are_asked_for(tmp_path, monkeypatch):
+    monkeypatch.delenv("CUBLAS_WORKSPACE_CONFIG", raising=False)
+    try:
+        assert train_here(*SMALL, "--dry-run", "--deterministic", "--output", tmp_path / "runs") == 0
+        assert torch.are_deterministic_algorithms_enabled() and not torch.backends.cudnn.benchmark
+        assert not torch.backends.cuda.matmul.allow_tf32
+    finally:
+        set_backends(deterministic=False)
+    assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark

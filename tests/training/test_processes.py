@@ -1,0 +1,182 @@
+"""Two real processes: the same evaluation and soft labels as one, exact resumption, a change of their number."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+
+from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.checkpoints.run_folder import RunFolder
+from tests.training.harness import (
+    ROOT,
+    SMALL,
+    assert_same_run,
+    copy_until,
+    free_port,
+    only_run,
+    tensors_of,
+    train_here,
+    train_processes,
+)
+
+OLS = (*SMALL, "--loss", "ols+sosr", "--grad-accum-steps", "2", "--checkpoint-every", "1", "--checkpoint-hist", "100")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory) -> RunFolder:
+    output = tmp_path_factory.mktemp("two") / "straight"
+    ended = train_processes(*OLS, "--batch-size", "4", "--output", output, processes=2)
+    assert ended.returncode == 0, ended.stderr
+    return only_run(output)
+
+
+def evaluate(run: RunFolder, processes: int) -> dict:
+    launcher = [*TORCHRUN, "--master_port", str(free_port())] if processes == 2 else [sys.executable]
+    ended = subprocess.run(
+        [*launcher, "validate.py", str(run.path), "--which", "last", "--workers", "1"],
+        cwd=ROOT,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(ended.stdout.splitlines()[-1])["weights"]["weights"]
+
+
+def test_evaluation_is_the_same_to_the_last_digit_for_one_and_two_processes(straight):
+    two, one = evaluate(straight, 2), evaluate(straight, 1)
+    assert one == two
+    row = straight.summary.read_text().splitlines()[-1].split(",")
+    header = straight.summary.read_text().splitlines()[0].split(",")
+    in_training = dict(zip(header, row, strict=True))
+    for name in ("top1", "top5", "loss", "ece", "brier"):
+        assert float(in_training[f"eval_{name}"]) == one[name]
+
+
+def test_two_processes_resume_bit_for_bit(straight, tmp_path):
+    middle = sorted(path.name for path in checkpoint_folders(straight.checkpoints))[2]
+    copy = copy_until(straight, middle, tmp_path)
+    ended = train_processes("--resume", copy.path, processes=2)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(straight, copy)
+
+
+def test_one_process_goes_on_where_two_stopped_and_says_so(straight, tmp_path, capsys):
+    middle = sorted(path.name for path in checkpoint_folders(straight.checkpoints))[1]
+    copy = copy_until(straight, middle, tmp_path)
+    before = tensors_of(copy.checkpoints / middle)
+    sums = sum(before[f"rank{rank}.safetensors:loss.base.correct_count"] for rank in range(2))
+    assert sums.sum() > 0, "the half epoch has counted nothing: the test would show nothing"
+    assert train_here("--resume", copy.path, "--batch-size", "8", "--checkpoint-every", "1") == 0
+    assert "going on with 1 processes of 8 samples instead of 2 of 4" in capsys.readouterr().out
+    (following,) = [path for path in checkpoint_folders(copy.checkpoints) if path.name > middle][-1:]
+    after = tensors_of(following)["rank0.safetensors:loss.base.correct_count"]
+    assert torch.all(after >= sums), "the statistics of the half epoch were lost"
+
+
+def test_another_global_batch_is_refused(straight):
+    ended = train_processes("--resume", straight.path, "--batch-size", "2")
+    assert ended.returncode == 2
+    assert "the run has 16 samples per update, 1 processes make 4" in ended.stderr
+
+
+SOFT_LABELS = """
+import sys, torch
+from sosr_timm import create_loss
+from sosr_timm.distributed.processes import end_processes, start_processes
+processes = start_processes()
+logits = torch.randn(64, 10, generator=torch.Generator().manual_seed(0)) * 4
+target = torch.arange(64) % 10
+loss = create_loss("ols", num_classes=10)
+rows = slice(processes.rank, None, processes.count)
+loss(logits[rows], target[rows])
+loss.end_epoch(processes.sum)
+if processes.is_main:
+    torch.save(loss.base.soft_labels, sys.argv[1])
+end_processes()
+"""
+
+
+def test_two_processes_and_one_have_the_same_soft_labels_from_the_same_samples(tmp_path):
+    script = tmp_path / "soft_labels.py"
+    script.write_text(SOFT_LABELS)
+    found = []
+    for launcher in ([sys.executable], [*TORCHRUN, "--master_port", str(free_port())]):
+        path = tmp_path / f"{len(found)}.pt"
+        subprocess.run([*launcher, str(script), str(path)], env=ENVIRONMENT, check=True, cwd=ROOT)
+        found.append(torch.load(path, weights_only=True))
+    assert (found[0] > 0).any() and found[0].dtype == torch.float64
+    torch.testing.assert_close(found[0], found[1], rtol=0, atol=1e-15)
+
+
+def test_accelerate_launch_that_starts_fewer_processes_than_asked_is_refused(tmp_path):
+    launcher = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    ended = subprocess.run(
+        [*launcher, "--cpu", "--num_processes", "2", "train.py", *SMALL, "--output", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ended.returncode != 0
+    assert "2 processes were asked for, 1 started" in ended.stderr
+    assert "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train.py" in ended.stderr
+
+
+@pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
+def test_a_signal_saves_and_the_resumed_run_equals_the_straight_one(processes, tmp_path):
+    arguments = [*SMALL, "--loss", "ols+sosr", "--epochs", "4", "--batch-size", str(8 // processes), "--cutmix", "1.0"]
+    launcher = [*TORCHRUN, "--master_port", str(free_port())] if processes == 2 else [sys.executable]
+    for name in ("straight", "stopped"):
+        command = [*launcher, "train.py", *arguments, "--output", str(tmp_path / name), "--exit-code-on-signal", "85"]
+        started = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+        if name == "stopped":
+            for line in started.stdout:
+                if line.startswith("epoch 2  update 4"):
+                    break
+            # With torchrun the first process alone gets it: the others must learn of it.
+            workers = subprocess.run(["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=False)
+            target = int(workers.stdout.split()[0]) if processes == 2 else started.pid
+            os.kill(target, signal.SIGTERM)
+        output = started.stdout.read()
+        code = started.wait(timeout=120)
+        if name == "straight":
+            assert code == 0, output
+    assert code == (85 if processes == 1 else 1), output
+    assert "stopped early by signal 15" in output
+    stopped = only_run(tmp_path / "stopped")
+    assert len(checkpoint_folders(stopped.checkpoints)) >= 1
+    ended = train_processes("--resume", stopped.path, processes=processes)
+    assert ended.returncode == 0, ended.stderr
+    assert_same_run(only_run(tmp_path / "straight"), stopped)
+
+
+def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path):
+    arguments = [*SMALL, "--loss", "sosr", "--epochs", "30", "--batch-size", "4", "--output", str(tmp_path)]
+    command = [*TORCHRUN, "--master_port", str(free_port()), "train.py", *arguments]
+    started = subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    for line in started.stdout:
+        if line.startswith("epoch 3  update 4"):
+            break
+    workers = subprocess.run(
+        ["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(workers[1]), signal.SIGKILL)
+    began = time.monotonic()
+    _, errors = started.communicate(timeout=120)
+    assert time.monotonic() - began < 60
+    assert started.returncode != 0
+    assert "local_rank: 1" in errors
+    run = only_run(tmp_path)
+    ended = train_processes("--resume", run.path, "--stop-epoch", "4", processes=2)
+    assert ended.returncode == 0, ended.stderr

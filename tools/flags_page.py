@@ -1,0 +1,134 @@
+"""What becomes of each flag of timm's two scripts, docs/flags.md: python -m tools.flags_page"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import yaml
+
+from sosr_timm.options.fields import Option, options_of
+from sosr_timm.options.load import refusals_of
+from tools.checkout import ROOT
+from tools.options_page import PROGRAMS, written
+
+LIST = ROOT / "tests" / "fixtures" / "timm_flags.yaml"
+PAGE = ROOT / "docs" / "flags.md"
+SAME, OTHER_NAME, REFUSED, MISSING = "same", "other name", "refused", "missing"
+PREFACE = """\
+# timm's flags
+
+Written by `python -m tools.flags_page` from the list of timm's flags (1.0.31) and the options of this
+project; do not edit. [options.md](options.md) has the options that timm does not have.
+
+- **same**: timm's name and meaning; where the default differs, both are shown.
+- **other name**: here it is spelled differently.
+- **refused**: the flag ends the program with exit code 2 and the line shown. In a YAML file it passes in silence while
+  it has timm's default, so the `args.yaml` that timm writes beside a run is a `--config` here.
+- **missing**: not there.
+
+With every flag that is there, the samples of a step are a function of seed, epoch and step for any number of processes,
+the augmentation of an image is one of seed, epoch, image and copy, and a run resumes exactly at any step.
+"""
+
+
+class TimmFlag(NamedTuple):
+    """A flag of timm's.
+
+    Attributes:
+        names: its spellings.
+        default: timm's; None also where the list does not say.
+    """
+
+    names: tuple[str, ...]
+    default: Any
+
+
+class Row(NamedTuple):
+    """What becomes of a flag of timm's."""
+
+    flag: TimmFlag
+    status: str
+    note: str
+
+
+def timm_flags() -> dict[str, list[TimmFlag]]:
+    """timm's flags by program; what release notes add stands with train.py's, each flag once."""
+    content = yaml.safe_load(LIST.read_text(encoding="utf-8"))
+    flags = {
+        f"{program}.py": [TimmFlag((row["flag"], *row.get("also", ())), _default(row)) for row in content[program]]
+        for program in ("train", "validate")
+    }
+    known = {name for flag in flags["train.py"] for name in flag.names}
+    for row in content["added_by_1_0_31"]:
+        flags["train.py"] += [TimmFlag((name,), None) for name in row["flag"].split() if name not in known]
+    return flags
+
+
+def _default(row: dict[str, Any]) -> Any:
+    # YAML 1.1 reads 2e-05 as a text.
+    value = row["default"]
+    return float(value) if row["type"] == "float" and isinstance(value, str) else value
+
+
+def rows(program: str) -> list[Row]:
+    """What becomes of each of timm's flags in a program of this project."""
+    groups = PROGRAMS[program]
+    options = list(options_of(groups).values())
+    by_flag = {option.flag: option for option in options}
+    by_other = {name: option for option in options for name in option.also}
+    bare = next((option for option in options if option.positional), None)
+    refused = refusals_of(groups)
+    result = []
+    for flag in timm_flags()[program]:
+        first = next((by_flag[name] for name in flag.names if name in by_flag), None)
+        other = next((by_other[name] for name in flag.names if name in by_other), None)
+        refusal = refused.get(flag.names[0].lstrip("-").replace("-", "_"))
+        if not flag.names[0].startswith("-"):
+            row = Row(flag, SAME if bare.name == flag.names[0] else OTHER_NAME, f"the bare argument: {bare.help}")
+        elif first is not None:
+            row = Row(flag, SAME, _compared(first, flag))
+        elif other is not None:
+            row = Row(flag, OTHER_NAME, f"`{other.flag}`: {_compared(other, flag)}")
+        elif refusal is not None:
+            row = Row(flag, REFUSED, refusal.reason)
+        else:
+            row = Row(flag, MISSING, "")
+        result.append(row)
+    return result
+
+
+def _compared(option: Option, flag: TimmFlag) -> str:
+    ours = list(option.default) if isinstance(option.default, tuple) else option.default
+    if ours == flag.default or flag.default is None:
+        return option.help
+    shown = written(ours if not isinstance(ours, list) else tuple(ours)) or "none"
+    return f"{option.help}; default {shown} here"
+
+
+def page() -> str:
+    """The text of docs/flags.md."""
+    text = PREFACE
+    for program in PROGRAMS:
+        lines = rows(program)
+        counts = {status: sum(row.status == status for row in lines) for status in (SAME, OTHER_NAME, REFUSED, MISSING)}
+        summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
+        text += f"\n## {program}\n\n{len(lines)} flags: {summary}.\n\n"
+        text += "| flag | timm's default | here | meaning, or why not |\n| --- | --- | --- | --- |\n"
+        text += "".join(line(row) for row in lines)
+    return text
+
+
+def line(row: Row) -> str:
+    """One line of a table."""
+    names = ", ".join(f"`{name}`" for name in row.flag.names)
+    default = row.flag.default
+    cells = (names, written(tuple(default) if isinstance(default, list) else default), row.status, row.note)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

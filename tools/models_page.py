@@ -1,0 +1,76 @@
+"""MODELS.md, which weights there are, from what is shipped and registered: python -m tools.models_page"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import timm
+from timm.models import get_pretrained_cfg
+
+from sosr_timm.models.weights import HUB_ORGANISATION, PUBLISHED, SHIPPED
+from sosr_timm.results import load_result
+from tools.checkout import ROOT
+
+PAGE = ROOT / "MODELS.md"
+PREFACE = f"""\
+# Models
+
+Written by `python -m tools.models_page`; do not edit. How weights are published and loaded:
+[docs/hub.md](docs/hub.md). `{HUB_ORGANISATION}` stands in for the organisation on the Hub, `HUB_ORGANISATION` in
+`sosr_timm/models/weights.py`.
+"""
+
+
+def page() -> str:
+    """The text of MODELS.md."""
+    entries = [name for name in timm.list_models("sosr_*", pretrained=True) if get_pretrained_cfg(name).hf_hub_id]
+    published = [name for name in entries if name in PUBLISHED]
+    waiting = [name for name in entries if name not in PUBLISHED]
+    return "\n".join(
+        [
+            PREFACE,
+            "## On the Hub\n",
+            *([f"- `timm.create_model({name!r}, pretrained=True)`" for name in published] or ["Nothing yet."]),
+            "\n## With the package\n",
+            "Offline, after `import sosr_timm`. NLL in nats, ECE over 15 bins; the figures are those of the folder's",
+            "`evaluation.json`.\n",
+            *shipped_table(sorted(path for path in SHIPPED.iterdir() if path.is_dir())),
+            "\n## Waiting for somebody with the data and the GPUs\n",
+            "Registered, with recipe and repository, but never trained here. Two commands each, and the name loads.\n",
+            *[line for name in waiting for line in waiting_lines(name)],
+        ]
+    )
+
+
+def shipped_table(folders: list[Path]) -> list[str]:
+    """A row for each folder, and the command that trained it."""
+    lines = ["| name | loss | epochs | weights of | top-1 % | NLL | ECE | card |"]
+    lines.append("| --- | --- | ---: | --- | ---: | ---: | ---: | --- |")
+    commands = []
+    for folder in folders:
+        result = load_result(folder / "result.json")
+        evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
+        figures = evaluation["weights"]["weights"]
+        epoch = int(evaluation["subject"].split()[-1].removeprefix("epoch").partition("-")[0])
+        card = (folder / "README.md").relative_to(ROOT).as_posix()
+        lines.append(
+            f"| `{folder.name}` | `{result.loss}` | {result.epochs} | epoch {epoch} | {figures['top1']:.2f} "
+            f"| {figures['loss']:.4f} | {figures['ece']:.4f} | [card]({card}) |"
+        )
+        commands += [f"\n`{folder.name}` was trained by\n", f"    accelerate launch {result.command}"]
+    return [*lines, *commands]
+
+
+def waiting_lines(name: str) -> list[str]:
+    """How the weights of an entry come to be."""
+    model = name.partition(".")[0]
+    return [
+        f"`{name}`:\n",
+        f"    accelerate launch train.py --config hparams/imagenet/{model}.yaml --loss sosr",
+        f"    python -m sosr_timm.hub publish RUN_FOLDER --repo-id {get_pretrained_cfg(name).hf_hub_id}\n",
+    ]
+
+
+if __name__ == "__main__":
+    PAGE.write_text(page(), encoding="utf-8")

@@ -1,0 +1,89 @@
+"""The reference of all options, docs/options.md, from their declarations: python -m tools.options_page"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sosr_timm.options.fields import TRAINING, Option, options_of
+from sosr_timm.options.train import TrainOptions
+from sosr_timm.options.validate import ValidateOptions
+from tools.checkout import ROOT
+
+PAGE = ROOT / "docs" / "options.md"
+PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
+PREFACE = """\
+# Options
+
+Written by `python -m tools.options_page`; do not edit.
+
+Every option is a flag and, with underscores, a key of a YAML file given as `--config FILE`. The command line beats the
+file, the file beats the default. An unknown name or a value of the wrong type is an error that names the nearest valid
+one. `--no-FLAG` takes back what a file switched on. `--help` prints this list.
+
+Names and defaults are those of timm's training script wherever timm has the option. Options marked with * may change
+when a run is resumed; all others must be as they were.
+"""
+
+
+def page() -> str:
+    """The text of docs/options.md."""
+    return PREFACE + "".join(section(program, groups) for program, groups in PROGRAMS.items())
+
+
+def section(program: str, groups: type) -> str:
+    """The options of one program, a table for each group."""
+    lines = [f"\n## {program}\n"]
+    group = None
+    for option in options_of(groups).values():
+        if option.group != group:
+            group = option.group
+            lines.append(f"\n### {group}\n\n| flag | takes | default | meaning |\n| --- | --- | --- | --- |\n")
+        lines.append(row(option, marks=program == "train.py"))
+    return "".join(lines)
+
+
+def row(option: Option, marks: bool) -> str:
+    """One line of a table; `marks` adds the star of what may change on resume."""
+    names = ", ".join(f"`{name}`" for name in (option.flag, *option.also))
+    if option.positional:
+        names += " or bare"
+    star = " *" if marks and option.scope != TRAINING else ""
+    cells = (names + star, takes(option), written(option.default), option.help)
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def takes(option: Option) -> str:
+    """What stands behind the flag."""
+    kind = option.kind
+    if option.choices:
+        return " ".join(f"`{choice}`" for choice in option.choices if choice != "")
+    if kind.pairs:
+        return "key=value ..."
+    word = {str: "text", int: "integer", float: "number", bool: "nothing"}[kind.scalar]
+    if kind.many:
+        return f"{kind.count} {word}s" if kind.count else f"{word}s"
+    return f"{word}, or nothing for `{option.const}`" if option.const is not None else word
+
+
+def written(value: Any) -> str:
+    """A default as the command line would have it; empty where there is none."""
+    if value is None or value == "" or value == () or value == {}:
+        return ""
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    if isinstance(value, tuple):
+        return "`" + " ".join(number(item) for item in value) + "`"
+    return f"`{number(value)}`"
+
+
+def number(value: Any) -> str:
+    """A value as text, fractions with six digits."""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def main() -> None:
+    PAGE.write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,102 @@
+"""The results in README.md, from results/*.json: python -m tools.readme_page"""
+
+from __future__ import annotations
+
+import math
+
+from sosr_timm.results import RunResult, load_results
+from tools import benchmark_lines as benchmarks
+from tools.checkout import ROOT
+
+README, RESULTS = ROOT / "README.md", ROOT / "results"
+BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
+BENCHMARK_MARKS = ("<!-- benchmarks:begin -->", "<!-- benchmarks:end -->")
+NONE_YET = "No finished run is stored in `results/` yet."
+COLUMNS = (
+    *("model", "data", "loss", "options", "seed", "epochs", "best top-1 %", "last top-1 %"),
+    *("NLL", "ECE", "seconds", "machine"),
+)
+NUMBERS = COLUMNS[4:-1]
+# What has a column of its own, or changes no figure.
+NO_OPTION = ("--config", "--loss", "--seed", "--epochs", "--workers", "--checkpoint-hist", "--output", "--experiment")
+
+
+def table(results: list[RunResult]) -> str:
+    """A markdown table with a row for each result, by data, model, epochs, loss and seed."""
+    if not results:
+        return NONE_YET
+    ordered = sorted(
+        results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, options(run.command), run.seed)
+    )
+    lines = [COLUMNS, ["---:" if column in NUMBERS else "---" for column in COLUMNS], *map(cells, ordered)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cells(run: RunResult) -> list[str]:
+    """One row; NLL and ECE are those of the last epoch."""
+    return [
+        run.model,
+        run.dataset,
+        f"`{run.loss}`".replace("|", "\\|"),
+        options(run.command),
+        str(run.seed),
+        str(run.epochs),
+        figure(run.best, "top1", 2),
+        figure(run.last, "top1", 2),
+        figure(run.last, "loss", 4),
+        figure(run.last, "ece", 4),
+        f"{run.seconds:,.0f}",
+        machine(run),
+    ]
+
+
+def options(command: str) -> str:
+    """What else the command line said, `--cutmix 1.0` for instance."""
+    kept: list[str] = []
+    keep = False
+    for word in command.split()[1:]:
+        if word.startswith("--"):
+            keep = word.partition("=")[0] not in NO_OPTION
+        if keep:
+            kept.append(word)
+    return f"`{' '.join(kept)}`".replace("|", "\\|") if kept else ""
+
+
+def figure(metrics: dict[str, float], name: str, digits: int) -> str:
+    """A metric, or a dash where the run has none."""
+    value = metrics.get(name, math.nan)
+    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+
+
+def machine(run: RunResult) -> str:
+    """The processes and what they ran on."""
+    gpus = run.environment.get("gpus") or []
+    device = gpus[0] if gpus else f"{run.environment.get('cpu', 'CPU')}, {run.environment.get('cores', '?')} cores"
+    return f"{run.processes} x {device}".replace("|", "\\|")
+
+
+def updated(readme: str, block: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
+    """The text with what stands between the two marks replaced.
+
+    Raises:
+        ValueError: a mark is missing, stands twice, or they stand the wrong way round.
+    """
+    before, begin, rest = readme.partition(begin_mark)
+    _, end, after = rest.partition(end_mark)
+    if not begin or not end or readme.count(begin_mark) > 1 or readme.count(end_mark) > 1:
+        raise ValueError(f"expected one {begin_mark} and behind it one {end_mark}")
+    return f"{before}{begin_mark}\n{block}\n{end_mark}{after}"
+
+
+def generated(readme: str) -> str:
+    """The README with both of its generated parts made anew.
+
+    Raises:
+        ValueError: marks are missing, or a stored file is no result.
+    """
+    readme = updated(readme, table(load_results(RESULTS)))
+    return updated(readme, benchmarks.lines(RESULTS), *BENCHMARK_MARKS)
+
+
+if __name__ == "__main__":
+    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")
