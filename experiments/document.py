@@ -12,7 +12,7 @@ import numpy as np
 from experiments.groups import Group, grouped
 from experiments.jobs import RESULTS
 from experiments.markdown import markdown_table
-from experiments.measures import TOP1, measure_of
+from experiments.measures import TOP1, metric_of
 from experiments.plots import grid_figure, rows_figure
 from experiments.published import KEYS
 from experiments.record import load_records, records_by_settings
@@ -112,7 +112,7 @@ def table_section(table: Table, results: Path, figures: dict) -> tuple[str, list
 
 def figure_of(table: Table, group: Group):
     """What draws a group's figure into a file; None where fewer than two rows are run."""
-    measure = measure_of(table.metrics[0]) or TOP1
+    measure = metric_of(table.metrics[0]) or TOP1
     rows = [row for row in table.rows if group.of(row)]
     if len(rows) < 2:
         return None

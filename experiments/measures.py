@@ -43,6 +43,6 @@ MEASURES = {
 }
 
 
-def measure_of(metric: str) -> Measure | None:
+def metric_of(metric: str) -> Measure | None:
     """The measure for a published metric; None where a training run does not give that figure."""
     return MEASURES.get(metric)

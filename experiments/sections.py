@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from experiments.groups import Group
 from experiments.markdown import markdown_table
-from experiments.measures import TOP1, Measure, figure_of, measure_of
+from experiments.measures import TOP1, Measure, figure_of, metric_of
 from experiments.published import published_table
 from experiments.statistics import Mean
 from experiments.tables import Row, Table
@@ -63,7 +63,7 @@ def beside_published(table: Table, group: Group) -> str:
             reasons.append(row.absent)
         ours = f"{NOT_RUN} [{letter(reasons.index(row.absent))}]" if row.absent else NOT_RUN
         for figure in table.figures(row):
-            measure = measure_of(figure.metric)
+            measure = metric_of(figure.metric)
             title = measure.title if measure else figure.metric.replace("_", " ")
             best, last = (measure and group.mean(row, measure, epoch) for epoch in ("best", "last"))
             if best is None or last is None:
@@ -84,7 +84,7 @@ def letter(position: int) -> str:
 
 def ours_alone(table: Table, group: Group, rows: list[Row] | tuple[Row, ...]) -> str:
     """Rows with our figures."""
-    measure = measure_of(table.metrics[0]) or TOP1
+    measure = metric_of(table.metrics[0]) or TOP1
     columns = ("row", f"{measure.title}, best epoch", f"{measure.title}, last epoch", "NLL, last", "ECE, last", "n")
     lines = []
     for row in rows:
@@ -110,7 +110,7 @@ def after(table: Table, group: Group, picture: Callable[[Group], str | None]) ->
     if not group.runs:
         return []
     parts = []
-    measure = measure_of(table.metrics[0]) or TOP1
+    measure = metric_of(table.metrics[0]) or TOP1
     lines = []
     for row in table.rows:
         reference = table.reference_of(row)

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 
 from experiments.command_line import changes_of, places_of
 from experiments.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
-from experiments.measures import measure_of
+from experiments.measures import metric_of
 from experiments.record import Record, load_records, records_by_settings
 from experiments.table_file import read_table, table_names
 from experiments.tables import Row, Table, choose_rows
@@ -57,7 +57,7 @@ def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record
         own = [job for job in jobs if job.row is row]
         counts = Counter(job.state for job in own)
         cells = [str(counts[state]) if counts[state] else "" for state in STATES]
-        measure = measure_of(name)
+        measure = metric_of(name)
         keys = {job.key for job in own}
         found = [measure.of(record.run.best) for record in records if record.key in keys] if measure else []
         best = f"{(max if measure.higher_is_better else min)(found):.2f}" if measure and found else "-"

@@ -170,7 +170,7 @@ def checkpoint_folders(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: path.name, reverse=True)
 
 
-def latest_whole(folder: Path) -> tuple[Path | None, list[str]]:
+def latest_complete(folder: Path) -> tuple[Path | None, list[str]]:
     """The latest whole checkpoint below `folder`, and what is wrong with the later ones."""
     damaged = []
     for path in checkpoint_folders(folder):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_whole, read_manifest_or_raise
+from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_complete, read_manifest_or_raise
 from sosr_timm.checkpoints.run_folder import RunFolder, claim_folder, folder_name
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
@@ -18,7 +18,7 @@ from sosr_timm.options.train import TrainOptions
 
 
 @dataclass
-class Plan:
+class RunSelection:
     """Where a run lives and where it starts.
 
     Attributes:
@@ -34,7 +34,7 @@ class Plan:
     error: str | None = None
 
 
-def plan_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[Plan, TrainOptions]:
+def select_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[RunSelection, TrainOptions]:
     """Decide on the main process, tell the others.
 
     Returns:
@@ -43,13 +43,13 @@ def plan_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[Plan, 
     Raises:
         UserError: nothing to resume at the path given, or options that contradict the run's.
     """
-    plan = Plan()
+    plan = RunSelection()
     if processes.is_main:
         try:
             plan = _plan(loaded)
         except UserError as error:
-            plan = Plan(error=str(error))
-    plan = Plan(**json.loads(processes.text_of_main(json.dumps(asdict(plan)))))
+            plan = RunSelection(error=str(error))
+    plan = RunSelection(**json.loads(processes.text_of_main(json.dumps(asdict(plan)))))
     if plan.error:
         raise UserError(plan.error)
     if plan.checkpoint is None:
@@ -57,7 +57,7 @@ def plan_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[Plan, 
     return plan, merged_options(RunFolder(Path(plan.folder)), loaded)
 
 
-def _plan(loaded: Loaded[TrainOptions]) -> Plan:
+def _plan(loaded: Loaded[TrainOptions]) -> RunSelection:
     run = loaded.options.run
     if not run.resume:
         return _new_run(loaded)
@@ -66,7 +66,7 @@ def _plan(loaded: Loaded[TrainOptions]) -> Plan:
     return _resume_path(Path(run.resume), loaded)
 
 
-def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
+def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> RunSelection:
     options = loaded.options
     name = options.run.experiment
     if not name:
@@ -74,7 +74,7 @@ def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> Plan:
         name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
     elif name != folder_name(name):
         raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
-    return Plan(str(claim_folder(output_folder(options), name).path), None, list(notes))
+    return RunSelection(str(claim_folder(output_folder(options), name).path), None, list(notes))
 
 
 def output_folder(options: TrainOptions) -> Path:
@@ -82,7 +82,7 @@ def output_folder(options: TrainOptions) -> Path:
     return Path(options.run.output or options_of(TrainOptions)["output"].default)
 
 
-def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
+def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
     run = loaded.options.run
     output = output_folder(loaded.options)
     if run.experiment:
@@ -93,19 +93,19 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> Plan:
         candidates = [folder for folder in candidates if not differences(folder, loaded)]
     for folder in candidates:
         if folder.is_run:
-            found, damaged = latest_whole(folder.checkpoints)
+            found, damaged = latest_complete(folder.checkpoints)
             if found is not None:
                 _refuse_differences(folder, loaded)
-                return Plan(str(folder.path), str(found), _fallback_notes(damaged, found))
+                return RunSelection(str(folder.path), str(found), _fallback_notes(damaged, found))
             if damaged:
                 raise UserError(f"{folder.path}: no whole checkpoint ({damaged[0]})")
         if folder.path.is_dir() and not checkpoint_folders(folder.checkpoints):
             # It ended before its first checkpoint: nothing of it is worth keeping.
-            return Plan(str(folder.path), None, [f"{folder.path} has no checkpoint: starting anew in it"])
+            return RunSelection(str(folder.path), None, [f"{folder.path} has no checkpoint: starting anew in it"])
     return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
 
 
-def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> Plan:
+def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
     path = path.resolve()
     if not path.exists():
         raise UserError(f"--resume {path}: no such folder")
@@ -115,15 +115,15 @@ def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> Plan:
             raise UserError(f"--resume {path}: the checkpoint does not lie in a run folder")
         read_manifest_or_raise(path)
         _refuse_differences(folder, loaded)
-        return Plan(str(folder.path), str(path))
+        return RunSelection(str(folder.path), str(path))
     folder = RunFolder(path)
     if not folder.is_run:
         raise UserError(f"--resume {path}: neither a run folder nor a checkpoint (it has no {folder.about.name})")
     _refuse_differences(folder, loaded)
-    found, damaged = latest_whole(folder.checkpoints)
+    found, damaged = latest_complete(folder.checkpoints)
     if found is None:
         raise UserError(f"--resume {path}: no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
-    return Plan(str(path), str(found), _fallback_notes(damaged, found))
+    return RunSelection(str(path), str(found), _fallback_notes(damaged, found))
 
 
 def _fallback_notes(damaged: list[str], found: Path) -> list[str]:

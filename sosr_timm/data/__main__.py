@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sosr_timm.data.prepare.manifest import check_folder
 from sosr_timm.data.prepare.policy import extract_policy
-from sosr_timm.data.prepare.recipes import RECIPES, find_recipe
+from sosr_timm.data.prepare.preparations import PREPARATIONS, find_preparation
 from sosr_timm.data.prepare.run import prepare
 from sosr_timm.errors import UserError
 
@@ -20,8 +20,8 @@ def main(arguments: list[str]) -> int:
     given = _parser().parse_args(arguments)
     try:
         if given.command == "prepare":
-            recipe = find_recipe(given.name)
-            print(prepare(recipe, Path(given.source), Path(given.destination), given.allow_subset))
+            preparation = find_preparation(given.name)
+            print(prepare(preparation, Path(given.source), Path(given.destination), given.allow_subset))
             return 0
         if given.command == "policy":
             print(extract_policy(Path(given.source), given.function, Path(given.destination)))
@@ -49,7 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m sosr_timm.data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="make a checked folder from official archives")
-    make.add_argument("name", help=f"of the data set: {', '.join(RECIPES)}")
+    make.add_argument("name", help=f"of the data set: {', '.join(PREPARATIONS)}")
     make.add_argument("source", help="an archive, the folder that holds the archives, or an unpacked copy")
     make.add_argument("destination", help="the folder to be made, for --data-dir")
     make.add_argument(

@@ -12,7 +12,7 @@ from sosr_timm.errors import UserError
 STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
-class Requests:
+class StopSignals:
     """Signals and the clock, polled once per update by every process together.
 
     The first signal asks for a checkpoint and an end; a second SIGINT ends the process at once.
@@ -32,7 +32,7 @@ class Requests:
         self._previous: dict[int, object] = {}
         self.saved_now()
 
-    def __enter__(self) -> Requests:
+    def __enter__(self) -> StopSignals:
         for number in STOPPING:
             self._previous[number] = signal.signal(number, self._note)
         return self
@@ -57,18 +57,18 @@ class Requests:
             return 0.0
         return seconds / max(seconds, time.monotonic() - self._saved_at)
 
-    def poll(self, updates: int = 1) -> tuple[int, bool]:
-        """(the signal that came to any process or 0, whether a checkpoint is due); a collective call.
+    def received(self) -> int:
+        """The signal that reached any process, or 0; every process must call it."""
+        return self.processes.maximum([self._signal])[0]
 
-        Args:
-            updates: made since the last call.
-        """
-        self._updates_since += updates
+    def after_update(self) -> tuple[int, bool]:
+        """The signal that reached any process, or 0, and whether a checkpoint is due; every process must call it."""
+        self._updates_since += 1
         due = bool(self.updates) and self._updates_since >= self.updates
         if self.seconds:
             due = due or time.monotonic() - self._saved_at >= self.seconds
         number, due_somewhere = self.processes.maximum([self._signal, int(due)])
-        return number, bool(due_somewhere) and updates > 0
+        return number, bool(due_somewhere)
 
 
 def _interval(text: str) -> tuple[int, float]:

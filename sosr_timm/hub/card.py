@@ -14,7 +14,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.hub.datasets import Dataset
 from sosr_timm.hub.methods import Method, methods_of
 from sosr_timm.hub.model_folder import Model
-from sosr_timm.hub.published import method_of, published_figures
+from sosr_timm.hub.published import method_of, published_values
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.models.weights import needs_this_package
 from sosr_timm.results import RunResult
@@ -90,7 +90,7 @@ def write_card(
         bins=len(metrics["reliability"]["count"]),
         figures=[f"{metrics[name]:.{digits}f}" for name, _, _, digits in METRICS],
         reliability=RELIABILITY in files,
-        published=published_figures(dataset.key, result.model, method_of(spec, run.options.augmentation)),
+        published=published_values(dataset.key, result.model, method_of(spec, run.options.augmentation)),
         best_top1=f"{result.best['top1']:.2f}",
         own_network=needs_this_package(model.architecture),
         image_mode=form.image_mode,

@@ -12,7 +12,7 @@ from sosr_timm.hub.model_folder import CARD, Model, new_folder, tag_of, write_mo
 from sosr_timm.hub.push import check_repository, push
 from sosr_timm.options.hub import PublishOptions, WeightsOptions
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.setup.stored_run import StoredRun, find_run, format_of_run, networks_of_run
+from sosr_timm.setup.stored_run import StoredRun, find_run, format_of_run, models_of_run
 
 TITLES = {False: "weights", True: "average of weights"}
 HUB = "hub"  # folder in the run folder
@@ -56,6 +56,6 @@ def fill(folder: Path, run: StoredRun, repo_id: str, options: PublishOptions) ->
 
 def model_of_run(run: StoredRun, weights: WeightsOptions, tag: str, license: str) -> Model:
     """The network of a run with the weights asked for."""
-    network = networks_of_run(run, only_ema=weights.ema)[TITLES[weights.ema]]
+    network = models_of_run(run, only_ema=weights.ema)[TITLES[weights.ema]]
     form = format_of_run(run, ValidateOptions())
     return Model(network, form, run.about.get("class_names"), tag, license)

@@ -14,7 +14,7 @@ PLAIN = ("baseline", "hard", "ce")  # what the tables call cross entropy alone
 NAMES = {"cp": "confidence_penalty"}
 
 
-def published_figures(dataset: str, model: str, method: str | None) -> list[dict[str, str]]:
+def published_values(dataset: str, model: str, method: str | None) -> list[dict[str, str]]:
     """Best top-1 figures of papers for just this; none where there are none, or no checkout of this project.
 
     Args:

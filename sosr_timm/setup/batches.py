@@ -21,7 +21,7 @@ from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.data.transforms.mixing import Mixing
-from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalisation
+from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import AugmentationOptions, TrainOptions
 from sosr_timm.setup.transforms import (
@@ -146,7 +146,7 @@ def make_batches(
             device,
         )
     of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
-    normalisation = Normalisation(form, device) if as_bytes else None
+    normalisation = Normalization(form, device) if as_bytes else None
     return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)
 
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from sosr_timm.data.sources.catalog import open_source
-from sosr_timm.data.sources.long_tail_and_noise import make_worse
-from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.data.sources.long_tail_and_noise import modify_training_set
+from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.source import ImageSource, spread
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
@@ -37,7 +37,7 @@ def open_sources(
             f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Sort them into "
             f"{root}/train and {root}/validation, or say so with --val-split {data.train_split}"
         )
-    training = make_worse(training, seed, data.long_tail, data.label_noise)
+    training = modify_training_set(training, seed, data.long_tail, data.label_noise)
     drawn = training.info.origin.get("labels_sha256", "")
     different = processes.same_everywhere(" ".join((*fingerprints, drawn)))
     if different:
@@ -48,9 +48,9 @@ def open_sources(
     return training, evaluation
 
 
-def reading(data: DataOptions, model: ModelOptions) -> Reading:
+def reading(data: DataOptions, model: ModelOptions) -> ReaderOptions:
     """Which fields of the data set hold image and target."""
-    return Reading(
+    return ReaderOptions(
         data.input_key, data.target_key, data.target_format or None, data.dataset_trust_remote_code, model.num_classes
     )
 

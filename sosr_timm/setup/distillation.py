@@ -16,7 +16,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.setup.model import check_model_name
-from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.setup.stored_run import find_run, models_of_run
 
 DistillationTask = LogitDistillationTask | FeatureDistillationTask | TokenDistillationTask
 
@@ -110,7 +110,7 @@ def _teacher(
     if run is not None:
         if run.about["num_classes"] != classes:
             raise ValueError(f"the teacher has {run.about['num_classes']} classes, the data set {classes}")
-        networks = networks_of_run(run, only_ema=False)
+        networks = models_of_run(run, only_ema=False)
         network = networks.get("average of weights", networks["weights"]).to(device=device, dtype=dtype)
         stored = run.about["image_format"]
         network.pretrained_cfg = {**network.pretrained_cfg, "mean": stored["mean"], "std": stored["std"]}

@@ -56,7 +56,7 @@ def number_of_classes(options: ModelOptions, info: SourceInfo) -> int:
     return options.num_classes
 
 
-def create_network(options: ModelOptions, info: SourceInfo) -> nn.Module:
+def create_model(options: ModelOptions, info: SourceInfo) -> nn.Module:
     """The model, on the CPU, with its initial or pretrained weights.
 
     Raises:

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from timm.models import resolve_model_input_args
 from torch import nn
 
-from sosr_timm.checkpoints.format import EMA, MANIFEST, MODEL, latest_whole, read_manifest_or_raise
+from sosr_timm.checkpoints.format import EMA, MANIFEST, MODEL, latest_complete, read_manifest_or_raise
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.sources.source import SourceInfo
 from sosr_timm.data.transforms.image import ImageFormat
@@ -22,7 +22,7 @@ from sosr_timm.options.load import build, check_values
 from sosr_timm.options.train import ModelOptions, TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.image_format import image_format
-from sosr_timm.setup.model import NO_LAYOUT, check_model_name, create_network, load_weights
+from sosr_timm.setup.model import NO_LAYOUT, check_model_name, create_model, load_weights
 from sosr_timm.setup.views import without_split_batch_norm
 
 
@@ -80,13 +80,13 @@ def _choose(folder: RunFolder, which: str) -> Path:
         checkpoint = link.resolve()
         read_manifest_or_raise(checkpoint)
         return checkpoint
-    found, damaged = latest_whole(folder.checkpoints)
+    found, damaged = latest_complete(folder.checkpoints)
     if found is None:
         raise UserError(f"{folder.path} has no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
     return found
 
 
-def networks_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
+def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
     """The run's network with its weights and, where it kept one, with their average.
 
     Raises:
@@ -102,7 +102,7 @@ def networks_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
     for title, path in files.items():
         # The checkpoint holds every weight: nothing needs to be fetched.
         options = dataclasses.replace(run.options.model, pretrained=False, pretrained_path=None, initial_checkpoint="")
-        network = create_network(options, run.info)
+        network = create_model(options, run.info)
         try:
             network.load_state_dict(without_split_batch_norm(load_file(str(path))))
         except RuntimeError as error:
@@ -134,7 +134,7 @@ def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
     return dataclasses.replace(form, **{name: value for name, value in given.items() if value is not None})
 
 
-def network_by_name(
+def model_by_name(
     options: ValidateOptions, info: SourceInfo, whole_head: bool = False
 ) -> tuple[nn.Module, ImageFormat]:
     """A timm model with published weights or those of a file, and what to feed it.
@@ -175,7 +175,7 @@ def network_by_name(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        network = create_network(model_options, info)
+        network = create_model(model_options, info)
     if subject.checkpoint:
         load_weights(network, subject.checkpoint, subject.use_ema)
     elif own_classes not in (None, network.num_classes):

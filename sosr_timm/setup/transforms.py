@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from sosr_timm.data.transforms.image import ImageFormat, Transform, evaluation_transform, training_transform
-from sosr_timm.data.transforms.test_time_views import Oversampling
+from sosr_timm.data.transforms.test_time_views import AveragedViews
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import AugmentationOptions, SizeOptions
 
@@ -80,6 +80,6 @@ def make_evaluation_transform(form: ImageFormat, views: int, as_bytes: bool = Fa
     if views in (0, 1):
         return transform
     try:
-        return Oversampling(transform, views)
+        return AveragedViews(transform, views)
     except ValueError as error:
         raise UserError(f"--tta: {error}") from None

@@ -14,7 +14,7 @@ from typing import Any
 from sosr_timm.checkpoints.run_folder import RunFolder
 
 
-class Journal:
+class MetricsLog:
     """metrics.jsonl and summary.csv, appended to; on resume cut back to what the checkpoint knew.
 
     Everything in summary.csv, and everything in metrics.jsonl but the key "timing", is the same for a run that

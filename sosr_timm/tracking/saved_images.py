@@ -10,7 +10,7 @@ from torch import Tensor
 from sosr_timm.data.transforms.image import ImageFormat
 
 
-class Album:
+class SavedImages:
     """The last batch of each log interval as a JPEG file in the run folder.
 
     Args:

@@ -8,7 +8,7 @@ from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.order.seeding import seed_everything
 from sosr_timm.distributed.processes import Processes
-from sosr_timm.distributed.stop_signals import Requests
+from sosr_timm.distributed.stop_signals import StopSignals
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import RunOptions, TrainOptions
@@ -18,7 +18,7 @@ from sosr_timm.setup.distillation import check_distillation
 from sosr_timm.setup.image_format import image_format
 from sosr_timm.setup.loss import make_loss
 from sosr_timm.setup.metric_names import SMALLER_IS_BETTER, best_metric, check_threshold, metric_names, parts_of_task
-from sosr_timm.setup.model import create_network
+from sosr_timm.setup.model import create_model
 from sosr_timm.setup.optimizer import create_optimizer, learning_rate
 from sosr_timm.setup.sample_order import make_order
 from sosr_timm.setup.schedule import create_schedule
@@ -27,8 +27,8 @@ from sosr_timm.setup.transforms import formats
 from sosr_timm.setup.views import check_views, try_sizes
 from sosr_timm.tracking.console import Console, Stopwatch
 from sosr_timm.tracking.meters import Meters
-from sosr_timm.tracking.metrics_log import Journal
-from sosr_timm.tracking.saved_images import Album
+from sosr_timm.tracking.metrics_log import MetricsLog
+from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.training.nonfinite import Guard
 from sosr_timm.training.run import Progress, Run
 
@@ -48,7 +48,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
     best_metric(options)
     seed_everything(options.run.seed)
     set_fast_norm(options.model.fast_norm)
-    model = create_network(options.model, training_source.info)
+    model = create_model(options.model, training_source.info)
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
     num_classes = model.num_classes
 
@@ -98,12 +98,14 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder) ->
         evaluation_loader=of_evaluation,
         image_format=form,
         meters=Meters(names, processes.device),
-        journal=Journal(folder, ("epoch", *columns, "lr")),
-        requests=Requests(processes, checkpoint_interval(options.run)),
+        metrics_log=MetricsLog(folder, ("epoch", *columns, "lr")),
+        stop_signals=StopSignals(processes, checkpoint_interval(options.run)),
         progress=Progress(epoch=options.schedule.start_epoch or 0),
         console=Console(processes.is_main),
         stopwatch=Stopwatch(),
-        album=Album(folder.path / "images" if options.run.save_images and processes.is_main else None, form),
+        saved_images=SavedImages(
+            folder.path / "images" if options.run.save_images and processes.is_main else None, form
+        ),
         guard=Guard(names, options.run.on_nonfinite, options.data.max_bad_images, len(training_source), processes),
     )
 

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.format import Position
 from sosr_timm.setup.metric_names import SMALLER_IS_BETTER, best_metric, in_words, new_table
-from sosr_timm.training import save as snapshot
+from sosr_timm.training.checkpointing import save
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.run import Run
 
@@ -26,8 +26,8 @@ def finish_epoch(run: Run) -> int:
         started = time.perf_counter()
         found = evaluate_all(run)
         if found is None:
-            snapshot.save(run)
-            return run.requests.poll(0)[0]
+            save(run)
+            return run.stop_signals.received()
         metrics = found
         run.progress.seconds += time.perf_counter() - started
         run.console.say(describe_evaluation(run, metrics))
@@ -39,8 +39,8 @@ def finish_epoch(run: Run) -> int:
         remember(run, epoch, metrics)
     run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if metrics else None)
     write_epoch(run, epoch, lr, means, metrics)
-    snapshot.save(run)
-    return run.requests.poll(0)[0]
+    save(run)
+    return run.stop_signals.received()
 
 
 def agree_on_batch_norm(run: Run) -> None:
@@ -65,7 +65,7 @@ def evaluate_all(run: Run) -> dict[str, float] | None:
             run.evaluation,
             run.processes,
             channels_last=run.options.model.channels_last,
-            stop=lambda: bool(run.requests.poll(0)[0]),
+            stop=lambda: bool(run.stop_signals.received()),
             table=new_table(run.options.task, run.evaluation, run.model.num_classes, run.processes.device),
         )
         if table is None:
@@ -102,9 +102,9 @@ def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metric
     training = {f"train_{name}": value for name, value in means.items()}
     evaluation = {f"eval_{name}": value for name, value in metrics.items()}
     if run.processes.is_main:
-        run.journal.row({"epoch": epoch, **training, **evaluation, "lr": lr})
+        run.metrics_log.row({"epoch": epoch, **training, **evaluation, "lr": lr})
         timing = {"seconds": run.progress.seconds}
-        run.journal.line(
+        run.metrics_log.line(
             {"kind": "epoch", "step": run.step, "epoch": epoch, **training, **evaluation, "timing": timing}
         )
     if evaluation:

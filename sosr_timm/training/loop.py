@@ -10,8 +10,8 @@ from timm.utils import dispatch_clip_grad
 
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.data.order.seeding import STEP, seed_everything
-from sosr_timm.training import save as snapshot
 from sosr_timm.training.advice import hint_about_data
+from sosr_timm.training.checkpointing import save
 from sosr_timm.training.epoch_end import finish_epoch
 from sosr_timm.training.evaluate import to_device
 from sosr_timm.training.run import Run
@@ -24,7 +24,7 @@ def train(run: Run) -> int:
         0, or the signal that ended the run early.
     """
     batches = run.batches()
-    with run.requests:
+    with run.stop_signals:
         while run.progress.epoch < run.stop_epoch:
             signal_number = train_epoch(run, batches) or finish_epoch(run)
             if signal_number:
@@ -46,10 +46,10 @@ def train_epoch(run: Run, batches: Iterator[Batch]) -> int:
         run.console.advance()
         if progress.update % run.options.run.log_interval == 0 or progress.update == run.updates_per_epoch:
             log_interval(run)
-        signal_number, due = run.requests.poll()
+        signal_number, due = run.stop_signals.after_update()
         if signal_number or (due and progress.update < run.updates_per_epoch):
             run.guard.check(run.step, run.lr)
-            snapshot.save(run)
+            save(run)
         if signal_number:
             return signal_number
     run.console.end_epoch()
@@ -65,7 +65,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
             batch = run.guard.readable(next(batches))
             images = to_device(batch.images, run.processes.device, run.options.model.channels_last, run.dtype)
             target = batch.target.to(run.processes.device, non_blocking=True)
-        run.album.look(images)
+        run.saved_images.look(images)
         # Dropout and its kin depend on the position alone: on nothing that a stopped run would have to remember.
         seed_everything(run.options.run.seed, STEP, run.progress.epoch, batch.position, run.processes.rank)
         with run.task.no_sync() if position < count - 1 else nullcontext():
@@ -74,13 +74,13 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         parts = run.parts(result)
         run.meters.add(result["loss"], parts)
         run.guard.watch(run.step + 1, result["loss"], parts)
-    if run.guard.passes(run.trained.parameters(), run.processes.accelerator.scaler is not None):
+    if run.guard.undo_bad_update(run.trained.parameters(), run.processes.accelerator.scaler is not None):
+        run.meters.forget_last(count)
+        run.console.say(f"{run.guard.describe(run.step + 1, run.lr)}: update skipped, {run.guard.skipped} so far")
+    else:
         clip_gradients(run)
         run.optimizer.step()
         run.task.update_ema(step=run.step + 1)
-    else:
-        run.meters.forget_last(count)
-        run.console.say(f"{run.guard.describe(run.step + 1, run.lr)}: update left out, {run.guard.skipped} so far")
     run.optimizer.zero_grad()
     if run.options.run.synchronize_step:
         wait_for_device(run.processes.device)
@@ -116,14 +116,14 @@ def log_interval(run: Run) -> None:
         "data_wait": waited / max(seconds, 1e-9),
         "seconds": run.progress.seconds,
     }
-    problem = run.album.save(run.step)
+    problem = run.saved_images.save(run.step)
     if problem:
         run.console.say(problem)
     progress = run.progress
     run.console.interval(progress.epoch, progress.update, run.updates_per_epoch, means, timing, run.lr)
     if run.processes.is_main:
         record = {"kind": "train", "step": run.step, "epoch": progress.epoch, "lr": run.lr, **means}
-        run.journal.line({**record, "unreadable": unreadable, "timing": timing})
+        run.metrics_log.line({**record, "unreadable": unreadable, "timing": timing})
     figures = {f"train/{name}": value for name, value in means.items()} | {
         "lr": run.lr,
         "unreadable": unreadable,

@@ -6,7 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 
 from sosr_timm.checkpoints.run_folder import LOCK, RunFolder
-from sosr_timm.checkpoints.run_selection import Plan, plan_run
+from sosr_timm.checkpoints.run_selection import RunSelection, select_run
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.options.load import Loaded, flatten
@@ -16,9 +16,9 @@ from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
+from sosr_timm.training.checkpointing import restore
 from sosr_timm.training.dry_run import dry_run
 from sosr_timm.training.loop import train
-from sosr_timm.training.restore import restore
 from sosr_timm.training.summary import announce, describe, finish
 
 
@@ -44,7 +44,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     check_trackers(trackers_of(loaded.options.run))
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
-    plan, options = plan_run(loaded, processes)
+    plan, options = select_run(loaded, processes)
     for note in (*plan.notes, *without_effect(loaded.options.data)):
         logger.info("%s", note)
     folder = RunFolder(Path(plan.folder))
@@ -53,18 +53,18 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
 
 
 def train_in(
-    folder: RunFolder, plan: Plan, options: TrainOptions, loaded: Loaded[TrainOptions], processes: Processes
+    folder: RunFolder, plan: RunSelection, options: TrainOptions, loaded: Loaded[TrainOptions], processes: Processes
 ) -> int:
     """Train in a folder that is ours; returns the exit code."""
     try:
         run = build_run(options, processes, folder)
     except BaseException:
         if plan.checkpoint is None and processes.is_main:
-            discard_unborn(folder)
+            remove_unstarted_run(folder)
         raise
     if plan.checkpoint is None:
         if processes.is_main:
-            run.journal.cut({})
+            run.metrics_log.cut({})
             folder.checkpoints.mkdir(exist_ok=True)
             store_training_labels(folder, run.training.source)
             folder.write_about(flatten(options), describe(run, loaded))
@@ -92,7 +92,7 @@ def without_effect(options: DataOptions) -> list[str]:
     return notes
 
 
-def discard_unborn(folder: RunFolder) -> None:
+def remove_unstarted_run(folder: RunFolder) -> None:
     """Take back a folder that no run came to live in."""
     if folder.is_run:
         return

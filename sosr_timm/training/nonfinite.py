@@ -93,25 +93,28 @@ class Guard:
         if self.skip:
             self._before = [(tensor, tensor.clone()) for tensor in state]
 
-    def passes(self, parameters: Iterable[Tensor], scaled: bool) -> bool:
-        """Whether the weights may follow the gradient; with "skip" only where loss and gradient are finite everywhere.
+    def undo_bad_update(self, parameters: Iterable[Tensor], scaled: bool) -> bool:
+        """With "skip", undo an update whose loss or gradient is not finite on any process, and count it.
 
         Args:
             parameters: with their gradients.
             scaled: a loss scaler leaves infinite gradients out by itself.
+
+        Returns:
+            whether the update was undone, so that the optimizer must not step.
         """
         if not self.skip:
-            return True
+            return False
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         bad = bool((self.first < NEVER).any())
         if gradients and not scaled:
             bad = bad or not bool(torch.stack(torch._foreach_norm(gradients)).isfinite().all())
         if not self.processes.maximum([int(bad)])[0]:
-            return True
+            return False
         for tensor, before in self._before:
             tensor.copy_(before)
         self.skipped += 1
-        return False
+        return True
 
     def describe(self, step: int, lr: float) -> str:
         """Which step, which part of the loss, which learning rate; every process must call it."""

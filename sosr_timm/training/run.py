@@ -18,15 +18,15 @@ from sosr_timm.data.loaders.worker_loader import TrainingBatches
 from sosr_timm.data.order.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
-from sosr_timm.distributed.stop_signals import Requests
+from sosr_timm.distributed.stop_signals import StopSignals
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.metric_names import metric_names, parts_of_task
 from sosr_timm.setup.schedule import Schedule
 from sosr_timm.tracking.console import Console, Stopwatch
 from sosr_timm.tracking.meters import Meters
-from sosr_timm.tracking.metrics_log import Journal
-from sosr_timm.tracking.saved_images import Album
+from sosr_timm.tracking.metrics_log import MetricsLog
+from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.training.nonfinite import Guard
 
 
@@ -72,13 +72,13 @@ class Run:
     evaluation_loader: Iterable[Batch]
     image_format: ImageFormat
     meters: Meters
-    journal: Journal
-    requests: Requests
+    metrics_log: MetricsLog
+    stop_signals: StopSignals
     progress: Progress
     console: Console
     stopwatch: Stopwatch
     guard: Guard
-    album: Album
+    saved_images: SavedImages
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -19,8 +19,8 @@ from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.model import check_model_name
 from sosr_timm.setup.stored_run import find_run
 from sosr_timm.validation.data import data_name, evaluation_source
-from sosr_timm.validation.evaluation import evaluate_subject
-from sosr_timm.validation.model_selection import Subject, name_of_run
+from sosr_timm.validation.evaluation import evaluate_model
+from sosr_timm.validation.model_selection import EvaluatedModel, name_of_run
 from sosr_timm.validation.predictions import Predictions, read_predictions
 from sosr_timm.validation.reports import print_table, say
 from sosr_timm.validation.results_file import format_of, write_results
@@ -39,7 +39,7 @@ class Side:
     """
 
     title: str
-    subject: Subject | None = None
+    subject: EvaluatedModel | None = None
     predictions: Predictions | None = None
 
 
@@ -61,7 +61,7 @@ def _side(name: str, options: ValidateOptions) -> Side:
         return Side(name, predictions=read_predictions(name))
     run = find_run(name, options.subject.which)
     if run is not None:
-        return Side(name, Subject(name_of_run(run), options, run))
+        return Side(name, EvaluatedModel(name_of_run(run), options, run))
     if Path(name).exists():
         raise UserError(f"--compare {name}: neither a run folder, a checkpoint, nor a .npz file of --predictions")
     try:
@@ -69,7 +69,7 @@ def _side(name: str, options: ValidateOptions) -> Side:
     except UserError as error:
         raise UserError(f"--compare {name}: no such folder, no such file, and {error}") from None
     subject = replace(options.subject, model=name, pretrained=True)
-    return Side(name, Subject(name, replace(options, subject=subject)))
+    return Side(name, EvaluatedModel(name, replace(options, subject=subject)))
 
 
 def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], processes: Processes) -> int:
@@ -129,7 +129,7 @@ def _predictions(
 ) -> Predictions:
     if side.predictions is not None:
         return side.predictions
-    found = evaluate_subject(side.subject, loaded, processes, source, loaded.options.data.retry)
+    found = evaluate_model(side.subject, loaded, processes, source, loaded.options.data.retry)
     title, samples = next(iter(found.samples.items()))
     name = found.record["subject"] + ("" if title == "weights" else f" ({title})")
     return Predictions(samples, name, found.record["data"], source.fingerprint())

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from sosr_timm.data.sources.allowed_classes import read_allowed_classes
 from sosr_timm.data.sources.catalog import open_source
-from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.real_labels import read_real_labels
 from sosr_timm.data.sources.source import ImageSource, SourceInfo, spread
 from sosr_timm.errors import UserError
@@ -20,7 +20,7 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
     data = options.data
     dataset, root, split, class_map = data.dataset, data.data_dir, data.split, data.class_map
     count = data.num_samples
-    reading = Reading(
+    reading = ReaderOptions(
         data.input_key,
         data.target_key,
         data.target_format or None,

@@ -22,14 +22,14 @@ from sosr_timm.options.load import Loaded
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.metric_names import new_table
-from sosr_timm.setup.stored_run import StoredRun, format_of_run, network_by_name, networks_of_run
+from sosr_timm.setup.stored_run import StoredRun, format_of_run, model_by_name, models_of_run
 from sosr_timm.validation.collective_errors import together
 from sosr_timm.validation.data import Classes, choose_classes, data_name, real_labels_of
 from sosr_timm.validation.inference_model import place
 from sosr_timm.validation.loader import make_loader
-from sosr_timm.validation.measure import Measured, measure
+from sosr_timm.validation.measure import PassResult, measure
 from sosr_timm.validation.metrics import check_finite, check_labels, figures
-from sosr_timm.validation.model_selection import Subject
+from sosr_timm.validation.model_selection import EvaluatedModel
 from sosr_timm.validation.predictions import MOST_LOGITS
 from sosr_timm.validation.retry import with_smaller_batches
 from sosr_timm.validation.task import task_of
@@ -52,8 +52,8 @@ class Evaluation:
     samples: dict[str, Samples] = field(default_factory=dict)
 
 
-def evaluate_subject(
-    subject: Subject, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
+def evaluate_model(
+    subject: EvaluatedModel, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
 ) -> Evaluation:
     """Every set of weights of a subject on the same images; what fails on one process fails on all.
 
@@ -70,7 +70,7 @@ def evaluate_subject(
     options, run = subject.options, subject.run
     data = options.data
     task = task_of(subject, source)
-    networks, form = together(processes, lambda: _networks(subject, source))
+    networks, form = together(processes, lambda: _models(subject, source))
     network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
     classes = choose_classes(options, source.info, network_classes)
     real = real_labels_of(options, source, classes)
@@ -91,7 +91,7 @@ def evaluate_subject(
     for title, network in networks.items():
         placed, fed = _place(network, form, options, processes, classes)
 
-        def one_pass(size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title) -> Measured:
+        def one_pass(size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title) -> PassResult:
             order = EvaluationOrder(len(source), size, processes.count, processes.rank)
             return measure(
                 placed,
@@ -141,11 +141,11 @@ def _calibrated(samples: Samples, options: ValidateOptions) -> dict[str, Any]:
         raise UserError(f"--temperature: {error}") from None
 
 
-def _networks(subject: Subject, source: ImageSource) -> tuple[dict[str, nn.Module], ImageFormat]:
+def _models(subject: EvaluatedModel, source: ImageSource) -> tuple[dict[str, nn.Module], ImageFormat]:
     options = subject.options
     if subject.run is not None:
-        return networks_of_run(subject.run, options.subject.use_ema), format_of_run(subject.run, options)
-    network, form = network_by_name(options, source.info, whole_head=bool(options.data.valid_labels))
+        return models_of_run(subject.run, options.subject.use_ema), format_of_run(subject.run, options)
+    network, form = model_by_name(options, source.info, whole_head=bool(options.data.valid_labels))
     return {"weights": network}, form
 
 

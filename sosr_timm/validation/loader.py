@@ -18,7 +18,7 @@ from sosr_timm.data.loaders.worker_loader import EvaluationBatches, evaluation_l
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat, evaluation_transform
-from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalisation
+from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import EvaluationDataOptions
 
@@ -60,4 +60,4 @@ def make_loader(
         return DeviceEvaluationLoader(DeviceImages(source, form, device), order)
     as_bytes = not options.no_prefetcher and form.image_mode in BYTE_MODES
     batches = EvaluationBatches(source, evaluation_transform(form, border, as_bytes), form.image_mode, order)
-    return evaluation_loader(batches, workers, options.pin_mem, Normalisation(form, device) if as_bytes else None)
+    return evaluation_loader(batches, workers, options.pin_mem, Normalization(form, device) if as_bytes else None)

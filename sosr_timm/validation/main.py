@@ -15,9 +15,9 @@ from sosr_timm.setup.stored_run import StoredRun, find_run
 from sosr_timm.tracking.console import show_log
 from sosr_timm.validation.comparison import find_sides, run_comparison
 from sosr_timm.validation.data import data_name, evaluation_source
-from sosr_timm.validation.evaluation import Evaluation, evaluate_subject
+from sosr_timm.validation.evaluation import Evaluation, evaluate_model
 from sosr_timm.validation.model_list import evaluate_list
-from sosr_timm.validation.model_selection import Subject, find_subjects, is_list
+from sosr_timm.validation.model_selection import EvaluatedModel, find_models, is_list
 from sosr_timm.validation.predictions import check_predictions_file, with_suffix, write_predictions
 from sosr_timm.validation.reports import say, show, write_folder
 from sosr_timm.validation.results_file import format_of, rows_of, write_results
@@ -43,11 +43,11 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
     run = find_run(options.subject.subject, options.subject.which)
     processes = start(options, [run] if run else [])
     source = evaluation_source(options, run) if run or options.subject.model else None
-    subjects = find_subjects(options, run, source.info.num_classes if source else None)
+    subjects = find_models(options, run, source.info.num_classes if source else None)
     if is_list(options):
         return evaluate_list(subjects, loaded, processes, source)
     (subject,) = subjects
-    found = evaluate_subject(subject, loaded, processes, source, options.data.retry)
+    found = evaluate_model(subject, loaded, processes, source, options.data.retry)
     if processes.is_main:
         report(found, subject, source)
     return 0
@@ -107,7 +107,7 @@ def check_options(options: ValidateOptions) -> None:
         format_of(report.results_file, report.results_format)
 
 
-def report(found: Evaluation, subject: Subject, source: ImageSource) -> None:
+def report(found: Evaluation, subject: EvaluatedModel, source: ImageSource) -> None:
     """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
     options = subject.options.report
     show(found.record, options.metrics_avg)

@@ -22,7 +22,7 @@ from sosr_timm.validation.collective_errors import together
 
 
 @dataclass
-class Measured:
+class PassResult:
     """What a pass gave, the same on every process.
 
     Attributes:
@@ -108,7 +108,7 @@ def measure(
     channels_last: bool = False,
     keep_logits: bool = False,
     interval: int = 0,
-) -> Measured:
+) -> PassResult:
     """One pass over an evaluation set by all processes.
 
     Args:
@@ -151,6 +151,6 @@ def measure(
         if samples is not None:
             samples.reduce(processes.sum)
             samples.rows = samples.rows.cpu()  # waits for the device, so that the clock stops with the work
-        return Measured(table, samples, progress.speed(processes))
+        return PassResult(table, samples, progress.speed(processes))
     finally:
         progress.bar.close()

@@ -13,8 +13,8 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.tracking.console import logger
-from sosr_timm.validation.evaluation import evaluate_subject
-from sosr_timm.validation.model_selection import Subject
+from sosr_timm.validation.evaluation import evaluate_model
+from sosr_timm.validation.model_selection import EvaluatedModel
 from sosr_timm.validation.reports import say, show_rows
 from sosr_timm.validation.results_file import best_first, failed_row, format_of, rows_of, write_results
 
@@ -22,7 +22,7 @@ INTERRUPTED = 130
 
 
 def evaluate_list(
-    subjects: list[Subject], loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource
+    subjects: list[EvaluatedModel], loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource
 ) -> int:
     """Evaluate one model after the other on the same images.
 
@@ -46,7 +46,7 @@ def evaluate_list(
         checkpoint = subject.options.subject.checkpoint
         logger.info("model %d of %d: %s %s", number, len(subjects), subject.name, checkpoint)
         try:
-            found = evaluate_subject(subject, loaded, processes, source, retry=True)
+            found = evaluate_model(subject, loaded, processes, source, retry=True)
             rows += rows_of(found.record, report.metrics_avg, checkpoint)
         except KeyboardInterrupt:
             logger.warning("interrupted: %d of %d models are done", number - 1, len(subjects))

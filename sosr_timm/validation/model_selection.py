@@ -18,7 +18,7 @@ WEIGHT_FILES = (".safetensors", ".pth", ".pth.tar", ".pt")
 
 
 @dataclass
-class Subject:
+class EvaluatedModel:
     """One thing to evaluate.
 
     Attributes:
@@ -44,7 +44,7 @@ def is_list(options: ValidateOptions) -> bool:
     return several or Path(options.subject.checkpoint or "?").is_dir()
 
 
-def find_subjects(options: ValidateOptions, run: StoredRun | None, num_classes: int | None) -> list[Subject]:
+def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: int | None) -> list[EvaluatedModel]:
     """Everything that the options name, in order.
 
     Args:
@@ -59,25 +59,25 @@ def find_subjects(options: ValidateOptions, run: StoredRun | None, num_classes: 
     if run is not None and subject.model:
         raise UserError(f"two things to evaluate: the run {subject.subject} and --model {subject.model}")
     if run is not None:
-        return [Subject(name_of_run(run), options, run)]
+        return [EvaluatedModel(name_of_run(run), options, run)]
     if subject.model is None:
         named = subject.subject
         if named and not Path(named).is_dir():
             raise UserError(f"{named}: no such run folder, checkpoint or data folder")
         raise UserError(f"{named or 'nothing to evaluate'}: name a run folder, a checkpoint, or a model with --model")
     if not is_list(options):
-        return [Subject(subject.model, options)]
+        return [EvaluatedModel(subject.model, options)]
     names = _names(subject.model, num_classes)
     if subject.checkpoint:
         return _with_each_checkpoint(names, options)
-    return [Subject(name, _specialised(options, model=name, pretrained=True)) for name in names]
+    return [EvaluatedModel(name, _specialised(options, model=name, pretrained=True)) for name in names]
 
 
 def _specialised(options: ValidateOptions, **changes: object) -> ValidateOptions:
     return replace(options, subject=replace(options.subject, **changes))
 
 
-def _with_each_checkpoint(names: list[str], options: ValidateOptions) -> list[Subject]:
+def _with_each_checkpoint(names: list[str], options: ValidateOptions) -> list[EvaluatedModel]:
     """One model with every file of weights in a folder, in natural order of their names."""
     folder = Path(options.subject.checkpoint)
     if len(names) > 1 or not folder.is_dir():
@@ -86,7 +86,7 @@ def _with_each_checkpoint(names: list[str], options: ValidateOptions) -> list[Su
     if not files:
         raise UserError(f"--checkpoint {folder} holds no weights ({', '.join(WEIGHT_FILES)})")
     files.sort(key=lambda path: natural_key(path.name))
-    return [Subject(names[0], _specialised(options, model=names[0], checkpoint=str(path))) for path in files]
+    return [EvaluatedModel(names[0], _specialised(options, model=names[0], checkpoint=str(path))) for path in files]
 
 
 def _is_pattern(name: str) -> bool:

@@ -7,10 +7,10 @@ from sosr_timm.errors import UserError
 from sosr_timm.options.task import MULTI_LABEL, TaskOptions, is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.metric_names import check_threshold
-from sosr_timm.validation.model_selection import Subject
+from sosr_timm.validation.model_selection import EvaluatedModel
 
 
-def task_of(subject: Subject, source: ImageSource) -> TaskOptions:
+def task_of(subject: EvaluatedModel, source: ImageSource) -> TaskOptions:
     """One class per image or many labels: as the images are labelled, which must be as the run was trained.
 
     Args:

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.io import savemat
 
 from sosr_timm.data.prepare import aircraft, cifar, cub200, flowers102, imagenet, stanford_cars, tiny_imagenet, voc
-from sosr_timm.data.prepare.spec import Archive, Recipe
+from sosr_timm.data.prepare.spec import Archive, Preparation
 from tests.data.images import picture
 
 
@@ -179,19 +179,19 @@ def pascal(folder: Path) -> None:
 
 # How each is built, its recipe, and the counts of the small one.
 SMALL = {
-    "cifar10": (cifar10, cifar.CIFAR10_RECIPE, 10, {"train": 50, "test": 10}),
-    "cifar100": (cifar100, cifar.CIFAR100_RECIPE, 100, {"train": 100, "test": 100}),
-    "tiny_imagenet": (tiny, tiny_imagenet.RECIPE, 3, {"train": 6, "val": 3}),
-    "imagenet": (imagenet_2012, imagenet.RECIPE, 2, {"train": 6, "val": 4}),
-    "cub200": (cub, cub200.RECIPE, 2, {"train": 4, "test": 2}),
-    "stanford_cars": (cars, stanford_cars.RECIPE, 2, {"train": 4, "test": 2}),
-    "flowers102": (flowers, flowers102.RECIPE, 2, {"train": 2, "val": 2, "test": 4}),
-    "aircraft": (planes, aircraft.RECIPE, 2, {"train": 3, "val": 2, "test": 2}),
-    "voc": (pascal, voc.RECIPE, 20, {"2007_trainval": 2, "2007_test": 2, "2012_trainval": 2}),
+    "cifar10": (cifar10, cifar.CIFAR10_PREPARATION, 10, {"train": 50, "test": 10}),
+    "cifar100": (cifar100, cifar.CIFAR100_PREPARATION, 100, {"train": 100, "test": 100}),
+    "tiny_imagenet": (tiny, tiny_imagenet.PREPARATION, 3, {"train": 6, "val": 3}),
+    "imagenet": (imagenet_2012, imagenet.PREPARATION, 2, {"train": 6, "val": 4}),
+    "cub200": (cub, cub200.PREPARATION, 2, {"train": 4, "test": 2}),
+    "stanford_cars": (cars, stanford_cars.PREPARATION, 2, {"train": 4, "test": 2}),
+    "flowers102": (flowers, flowers102.PREPARATION, 2, {"train": 2, "val": 2, "test": 4}),
+    "aircraft": (planes, aircraft.PREPARATION, 2, {"train": 3, "val": 2, "test": 2}),
+    "voc": (pascal, voc.PREPARATION, 20, {"2007_trainval": 2, "2007_test": 2, "2012_trainval": 2}),
 }
 
 
-def small(name: str, folder: Path, each: int = 1) -> Recipe:
+def small(name: str, folder: Path, each: int = 1) -> Preparation:
     """Build a data set's archives in a folder; returns its recipe with the counts of the small one, without MD5s.
 
     Args:
@@ -200,12 +200,12 @@ def small(name: str, folder: Path, each: int = 1) -> Recipe:
         each: of the CIFAR sets, how many times the small training set.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    build, recipe, num_classes, counts = SMALL[name]
+    build, preparation, num_classes, counts = SMALL[name]
     build(folder, **({"each": each} if each > 1 else {}))
     counts = counts | {"train": each * counts["train"]} if each > 1 else counts
-    archives = tuple(Archive(archive.file, archive.inside) for archive in recipe.spec.archives)
-    per_class = {split: counts[split] // num_classes for split in recipe.spec.per_class}
+    archives = tuple(Archive(archive.file, archive.inside) for archive in preparation.spec.archives)
+    per_class = {split: counts[split] // num_classes for split in preparation.spec.per_class}
     spec = dataclasses.replace(
-        recipe.spec, archives=archives, num_classes=num_classes, counts=dict(counts), per_class=per_class
+        preparation.spec, archives=archives, num_classes=num_classes, counts=dict(counts), per_class=per_class
     )
-    return dataclasses.replace(recipe, spec=spec)
+    return dataclasses.replace(preparation, spec=spec)

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.jobs import Places, plan_jobs
-from experiments.measures import measure_of
+from experiments.measures import metric_of
 from experiments.published import published_tables
 from experiments.settings import arguments, key_of, settings
 from experiments.starting import starting_job
@@ -28,7 +28,7 @@ def test_a_row_has_a_recipe_and_arguments_that_train_py_takes(table, monkeypatch
         assert (given.loss.loss, given.loss.smoothing) == (row.loss, row.smoothing)
         mixed = given.augmentation.cutmix > 0 or given.augmentation.mixup > 0
         create_loss(row.loss, row.smoothing, num_classes=100, soft_targets=mixed)
-        assert measure_of(table.metrics[0]) is not None, "a row that is run has a figure to be compared"
+        assert metric_of(table.metrics[0]) is not None, "a row that is run has a figure to be compared"
 
 
 def test_only_rows_that_mean_the_same_run_share_one():

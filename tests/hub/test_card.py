@@ -11,7 +11,7 @@ from huggingface_hub.repocard_data import model_index_to_eval_results
 from sosr_timm.hub import published
 from sosr_timm.hub.datasets import dataset_of
 from sosr_timm.hub.methods import METHODS, methods_of
-from sosr_timm.hub.published import method_of, published_figures
+from sosr_timm.hub.published import method_of, published_values
 from sosr_timm.losses import PENALTIES
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.options.load import load
@@ -106,12 +106,12 @@ def test_published_figures_are_those_of_the_same_thing_only(tmp_path, monkeypatc
     tables = [{"table": "t3", "dataset": "imagenet", "metric": "top1_best", "rows": ROWS}]
     (tmp_path / "sosr.yaml").write_text(yaml.safe_dump({"published": tables}))
     monkeypatch.setattr(published, "FOLDER", tmp_path)
-    assert published_figures("imagenet", "sosr_resnet50", "sosr") == [
+    assert published_values("imagenet", "sosr_resnet50", "sosr") == [
         {"source": "`sosr.yaml`, `t3`", "figure": "77.3 ± 0.02"}
     ]
-    assert published_figures("imagenet", "resnet50.a1_in1k", "baseline")[0]["figure"] == "76.2"
+    assert published_values("imagenet", "resnet50.a1_in1k", "baseline")[0]["figure"] == "76.2"
     for other in (("cifar100", "resnet50", "sosr"), ("imagenet", "resnet18", "sosr"), ("imagenet", "resnet50", None)):
-        assert published_figures(*other) == []
+        assert published_values(*other) == []
 
 
 @pytest.mark.parametrize(
@@ -132,6 +132,6 @@ def test_methods_by_the_names_of_the_tables(flags, method):
 
 
 def test_the_papers_figures_of_our_entries_are_found():
-    (row,) = published_figures("imagenet", "sosr_resnet50", "sosr")
+    (row,) = published_values("imagenet", "sosr_resnet50", "sosr")
     assert row == {"source": "`sosr.yaml`, `sosr_t3`", "figure": "77.3 ± 0.02"}
-    assert published_figures("cifar100", "cifar_resnet56", "baseline")[-1]["figure"].startswith("73.61")
+    assert published_values("cifar100", "cifar_resnet56", "baseline")[-1]["figure"].startswith("73.61")

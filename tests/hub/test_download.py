@@ -9,7 +9,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.models import HUB_ORGANISATION, DamagedWeightsError, WeightsNotFoundError
 from sosr_timm.options.load import load as load_options
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.setup.stored_run import find_run, models_of_run
 from sosr_timm.validation.main import run_validation
 from tests.hub.conftest import point_at
 from tests.hub.harness import hub_command, images, reset
@@ -36,7 +36,7 @@ def test_the_entry_loads_from_its_repository(hub, run):
     with pytest.raises(WeightsNotFoundError, match="publish RUN_FOLDER --repo-id"):
         load()
     hub_command("push", published(run), "--repo-id", ENTRY)
-    network = networks_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"].eval()
+    network = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"].eval()
     with torch.no_grad():
         assert torch.equal(load().forward_features(images()), network.forward_features(images()))
 

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.setup.stored_run import find_run, models_of_run
 from sosr_timm.validation.main import run_validation
 from tests.hub.harness import hub_command, images, reset, stranger_loads
 from tests.training.harness import only_run, train_here
@@ -35,7 +35,7 @@ def test_a_stranger_with_timm_gets_the_same_logits_from_the_hub_and_from_the_fol
     written = run.path / "hub" / "sosr_resnet18.digits"
     names = (f"hf-hub:{REPOSITORY}", f"local-dir:{written}")
     found = stranger_loads(*names, folder=tmp_path, endpoint=hub.endpoint)
-    network = networks_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"]
+    network = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"]
     for number in range(2):
         assert torch.equal(found[f"logits {number}"], logits_of(network))
         assert torch.equal(found[f"features {number}"], network.forward_features(images()))
@@ -78,7 +78,7 @@ def test_a_network_of_ours_is_published_under_its_own_name(runs, tmp_path):
     assert json.loads((tmp_path / "dry" / "config.json").read_text())["architecture"] == "cifar_resnet20"
     assert "import sosr_timm" in (tmp_path / "dry" / "README.md").read_text()
     model = timm.create_model(f"local-dir:{tmp_path / 'dry'}", pretrained=True)
-    network = networks_of_run(find_run(str(runs / "ours"), "best"), only_ema=False)["weights"]
+    network = models_of_run(find_run(str(runs / "ours"), "best"), only_ema=False)["weights"]
     assert torch.equal(logits_of(model), logits_of(network))
 
 

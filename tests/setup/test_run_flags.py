@@ -14,7 +14,7 @@ from sosr_timm.distributed.processes import start_processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.model import create_network
+from sosr_timm.setup.model import create_model
 from sosr_timm.setup.schedule import create_schedule
 from sosr_timm.tracking.trackers import trackers_of
 from tests.training.harness import (
@@ -59,10 +59,10 @@ def test_fast_norm_is_switched_on_and_off_again(tmp_path):
 def test_drop_connect_is_drop_path():
     info = SourceInfo(num_classes=10)
     arguments = ("--model", "resnet10t", "--drop-connect", "0.3")
-    model = create_network(options_of(*arguments).model, info)
+    model = create_model(options_of(*arguments).model, info)
     assert model.layer4[0].drop_path.drop_prob == pytest.approx(0.3)
     with pytest.raises(UserError, match="older name of --drop-path"):
-        create_network(options_of(*arguments, "--drop-path", "0.1").model, info)
+        create_model(options_of(*arguments, "--drop-path", "0.1").model, info)
 
 
 def test_the_device_is_the_one_asked_for(tmp_path):
@@ -149,7 +149,7 @@ def test_resuming_without_the_optimizer_takes_weights_and_place_only(tmp_path):
 
 
 def test_recovery_interval_is_checkpoint_every(tmp_path):
-    assert build_here(tmp_path, *SMALL, "--recovery-interval", "3").requests.updates == 3
+    assert build_here(tmp_path, *SMALL, "--recovery-interval", "3").stop_signals.updates == 3
     with pytest.raises(UserError, match="say the same"):
         build_here(tmp_path, *SMALL, "--recovery-interval", "3", "--checkpoint-every", "3")
 

@@ -7,7 +7,7 @@ import pytest
 from safetensors.numpy import save_file
 
 from sosr_timm.data.sources.catalog import open_source
-from sosr_timm.data.sources.long_tail_and_noise import make_worse
+from sosr_timm.data.sources.long_tail_and_noise import modify_training_set
 from sosr_timm.data.sources.source import spread
 from sosr_timm.errors import UserError
 from sosr_timm.results import load_result
@@ -20,7 +20,7 @@ WORSE = ("--train-num-samples", "400", "--long-tail", "0.2", "--label-noise", "0
 def test_labels_are_stored_and_a_resumed_run_has_them(tmp_path):
     assert train_here(*SMALL, *WORSE, "--output", tmp_path / "straight") == 0
     straight = only_run(tmp_path / "straight")
-    expected = make_worse(spread(open_source("digits", None, "train"), 400), 42, 0.2, 0.4)
+    expected = modify_training_set(spread(open_source("digits", None, "train"), 400), 42, 0.2, 0.4)
     stored = read_training_labels(straight.path / NAME)
     assert np.array_equal(stored["indices"], expected.indices) and np.array_equal(stored["labels"], expected.labels)
     assert load_result(straight.path / "result.json").data == expected.info.origin

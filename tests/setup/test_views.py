@@ -10,7 +10,7 @@ from sosr_timm.distributed.processes import start_processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.stored_run import find_run, networks_of_run
+from sosr_timm.setup.stored_run import find_run, models_of_run
 from sosr_timm.training.build import build_run
 from tests.training.harness import SMALL, only_run, read_lines_of, train_here
 
@@ -45,7 +45,7 @@ def test_the_loss_over_views_is_timms(tmp_path):
 def test_a_run_with_split_batch_norm_is_evaluated_without_it(tmp_path):
     arguments = ["--resplit", "--split-bn", "--reprob", "0.5", "--epochs", "1", "--model-ema", "--output", tmp_path]
     assert train_here(*SMALL, *arguments) == 0
-    networks = networks_of_run(find_run(str(only_run(tmp_path).path), "last"), False)
+    networks = models_of_run(find_run(str(only_run(tmp_path).path), "last"), False)
     for network in networks.values():
         assert not any(isinstance(module, SplitBatchNorm2d) for module in network.modules())
     assert len(networks) == 2

@@ -6,7 +6,7 @@ from torch import nn
 
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.errors import UserError
-from sosr_timm.training.memory import bytes_of, count_saved
+from sosr_timm.training.dry_run import bytes_of, count_saved
 from sosr_timm.training.plan import BARS
 from tests.training.harness import SMALL, train_here, train_processes
 

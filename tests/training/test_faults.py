@@ -153,7 +153,7 @@ def test_skip_leaves_out_the_bad_update_and_nothing_else(images, tmp_path, capsy
     arguments = [*SMALL, "--loss", "ols+sosr", "--output", tmp_path / "out", "--on-nonfinite", "skip"]
     assert train_here(*arguments, "--lr", "1e15", "--epochs", "1", "--log-interval", "7") == 0
     output = capsys.readouterr().out
-    assert "update left out, 1 so far" in output and "the loss is not finite in ols" in output
+    assert "update skipped, 1 so far" in output and "the loss is not finite in ols" in output
     checkpoint = checkpoint_folders(only_run(tmp_path / "out").checkpoints)[0]
     state = load_file(str(checkpoint / "model.safetensors"))
     assert all(torch.isfinite(tensor).all() for tensor in state.values()), "a skipped update left its mark"

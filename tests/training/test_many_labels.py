@@ -64,7 +64,7 @@ def test_the_figures_of_a_run_are_timms_and_the_best_checkpoint_is_by_map(tmp_pa
     assert (folder.checkpoints / "best").resolve().name == f"epoch{best['epoch'] + 1:05d}-update0000000"
 
     run = build_here(tmp_path / "again", *arguments)
-    from sosr_timm.training.restore import restore
+    from sosr_timm.training.checkpointing import restore
 
     restore(run, checkpoint_folders(folder.checkpoints)[0])
     evaluator = MultiLabelClassificationEvaluator(threshold=0.4)

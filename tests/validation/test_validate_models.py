@@ -87,7 +87,7 @@ def test_a_failing_model_is_a_row_and_the_file_is_written_after_each(folders, ca
 
 
 def test_an_interrupt_loses_nothing(folders, capsys, tmp_path, monkeypatch):
-    real, done = several.evaluate_subject, []
+    real, done = several.evaluate_model, []
 
     def interrupted(*arguments, **words):
         if done:

@@ -16,7 +16,7 @@ from sosr_timm.data.sources.source import ArraySource, ImageSource, Subset
 from sosr_timm.data.transforms.batch import Draws, crop_and_flip, cutout, draw_epoch, erase, pad, to_device
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.data.transforms.mixing import Mixing
-from sosr_timm.data.transforms.normalize import Normalisation
+from sosr_timm.data.transforms.normalize import Normalization
 
 LARGEST = 1 << 30  # bytes of images that are kept on the device without being asked to
 
@@ -91,7 +91,7 @@ class DeviceImages:
             device
         )
         self.size = (image_format.height, image_format.width)
-        self.normalisation = Normalisation(image_format, device)
+        self.normalisation = Normalization(image_format, device)
         self.layout = torch.channels_last if channels_last else torch.contiguous_format
 
     def normalised(self, images: Tensor) -> Tensor:

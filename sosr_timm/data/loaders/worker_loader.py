@@ -20,7 +20,7 @@ from sosr_timm.data.transforms.aug_splits import in_splits
 from sosr_timm.data.transforms.image import ImageFormat, Transform
 from sosr_timm.data.transforms.image_modes import to_mode
 from sosr_timm.data.transforms.mixing import Mixing
-from sosr_timm.data.transforms.normalize import Normalisation, NormalisedBatches
+from sosr_timm.data.transforms.normalize import NormalisedBatches, Normalization
 
 # What Pillow and the readers raise for a file that is not a whole image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
@@ -68,7 +68,7 @@ class TrainingBatches(Dataset):
     def batches(self, sampler: TrainingSampler, workers: int, pin_memory: bool) -> Iterator[Batch]:
         """The batches from the sampler's starting point to the end of training."""
         loader = training_loader(self, sampler, workers, pin_memory)
-        return iter(loader if self.form is None else NormalisedBatches(loader, Normalisation(self.form, self.device)))
+        return iter(loader if self.form is None else NormalisedBatches(loader, Normalization(self.form, self.device)))
 
     def __getitem__(self, key: BatchKey) -> Batch:
         samples: list[tuple[Tensor, int | np.ndarray] | None] = []
@@ -88,7 +88,7 @@ class TrainingBatches(Dataset):
             images, target = in_splits(images, target)
         if self.mixing is not None and len(images):
             if self.form is not None:
-                images = Normalisation(self.form)(images)
+                images = Normalization(self.form)(images)
             images, target = self.mixing(images, target, self.seed, key.epoch, key.batch, self.rank)
         return Batch(key.batch, images, target, tuple(unreadable))
 
@@ -163,7 +163,7 @@ def training_loader(batches: TrainingBatches, sampler: TrainingSampler, workers:
 
 
 def evaluation_loader(
-    batches: EvaluationBatches, workers: int, pin_memory: bool, normalisation: Normalisation | None = None
+    batches: EvaluationBatches, workers: int, pin_memory: bool, normalisation: Normalization | None = None
 ) -> Iterable[Batch]:
     """This process's batches of the evaluation set, normalised here where its transform gives bytes."""
     loader = _loader(batches, batches.order, workers, pin_memory)

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm.data.prepare.members import contents, texts
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 from sosr_timm.errors import UserError
 
 PAGE = "https://www.cs.toronto.edu/~kriz/cifar.html"
@@ -99,5 +99,7 @@ def _files(place: Path, layout: Layout, names: str, num_classes: int) -> Iterato
             yield File(split, file, content, len(labels), tuple(labels.tolist()))
 
 
-CIFAR10_RECIPE = Recipe(CIFAR10, lambda places, part: _read(CIFAR10, TEN, places[CIFAR10.archives[0].file]))
-CIFAR100_RECIPE = Recipe(CIFAR100, lambda places, part: _read(CIFAR100, HUNDRED, places[CIFAR100.archives[0].file]))
+CIFAR10_PREPARATION = Preparation(CIFAR10, lambda places, part: _read(CIFAR10, TEN, places[CIFAR10.archives[0].file]))
+CIFAR100_PREPARATION = Preparation(
+    CIFAR100, lambda places, part: _read(CIFAR100, HUNDRED, places[CIFAR100.archives[0].file])
+)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sosr_timm.data.prepare.members import images, texts
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 from sosr_timm.errors import UserError
 
 TOP = "CUB_200_2011"
@@ -47,4 +47,4 @@ def _files(place: Path, wanted: dict[str, tuple[str, int]], folders: tuple[str, 
         yield File(split, f"{split}/{folders[label]}/{path.rsplit('/', 1)[1]}", content, 1, (label,))
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

@@ -9,7 +9,7 @@ from torchvision.datasets import Flowers102
 
 from sosr_timm.data.prepare.matlab import matlab_table
 from sosr_timm.data.prepare.members import contents, images
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 from sosr_timm.errors import UserError
 
 IMAGES, LABELS, SPLITS = (
@@ -50,4 +50,4 @@ def _files(place: Path, wanted: dict[str, tuple[str, int]], classes: tuple[str, 
         yield File(split, f"{split}/{classes[label]}/{path.rsplit('/', 1)[1]}", content, 1, (label,))
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

@@ -9,7 +9,7 @@ from torchvision.datasets.imagenet import ARCHIVE_META
 
 from sosr_timm.data.prepare.matlab import matlab_table
 from sosr_timm.data.prepare.members import DAMAGE, contents, images, members, nested_tar
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 from sosr_timm.errors import UserError
 
 TRAIN, VALIDATION, DEVKIT = (
@@ -65,4 +65,4 @@ def _files(
             raise UserError(f"{place}: {archive} is damaged ({' '.join(str(error).split())})") from None
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

@@ -8,16 +8,16 @@ from tqdm import tqdm
 
 from sosr_timm.data.prepare.manifest import check_listing, read_manifest
 from sosr_timm.data.prepare.sources import describe_archives, find_archives
-from sosr_timm.data.prepare.spec import Recipe
+from sosr_timm.data.prepare.spec import Preparation
 from sosr_timm.data.prepare.store import NoRoom, Store
 from sosr_timm.errors import UserError
 
 
-def prepare(recipe: Recipe, source: Path, destination: Path, allow_subset: bool = False) -> str:
+def prepare(preparation: Preparation, source: Path, destination: Path, allow_subset: bool = False) -> str:
     """Make a prepared folder; one that is there already and whole is left as it is.
 
     Args:
-        recipe: of the data set.
+        preparation: of the data set.
         source: an archive, a folder that holds the archives, or an unpacked copy.
         destination: the folder to be made.
         allow_subset: take archives that are not the official ones and counts that are not either; the folder, and the
@@ -30,7 +30,7 @@ def prepare(recipe: Recipe, source: Path, destination: Path, allow_subset: bool 
         UserError: missing or damaged archives, counts that are not the official ones, no room, or another data set in
             the way.
     """
-    spec = recipe.spec
+    spec = preparation.spec
     done = _prepared_before(destination, spec.name)
     if done:
         return done
@@ -38,7 +38,7 @@ def prepare(recipe: Recipe, source: Path, destination: Path, allow_subset: bool 
     archives = describe_archives(spec, places, allow_subset)
     store = Store(destination)
     try:
-        contents = recipe.read(places, allow_subset)
+        contents = preparation.read(places, allow_subset)
         for file in tqdm(contents.files, desc=spec.name, unit="file", leave=False, disable=None):
             store.write(file)
         store.publish(spec, contents, archives, allow_subset)

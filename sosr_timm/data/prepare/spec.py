@@ -78,7 +78,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Preparation:
     """How a data set is prepared.
 
     Attributes:

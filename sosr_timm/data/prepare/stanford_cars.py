@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sosr_timm.data.prepare.matlab import matlab_table
 from sosr_timm.data.prepare.members import contents, images
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 
 DEVKIT = Archive("car_devkit.tgz", "devkit/cars_meta.mat", "c3b158d763b6e2245038c8ad08e45376")
 TEST_LABELS = Archive("cars_test_annos_withlabels.mat", "", "b0a2b23655a3edd16d84508592a98d10")
@@ -50,4 +50,4 @@ def _files(
             yield File(split, f"{split}/{folders[label]}/{path.rsplit('/', 1)[1]}", content, 1, (label,))
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

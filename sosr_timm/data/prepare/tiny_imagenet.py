@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sosr_timm.data.prepare.members import images, members, texts
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 from sosr_timm.errors import UserError
 
 TOP = "tiny-imagenet-200"
@@ -48,4 +48,4 @@ def _files(place: Path, classes: tuple[str, ...], words: str, annotations: str, 
         yield File("train", f"train/{name}/{file}", content, 1, (number[name],))
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

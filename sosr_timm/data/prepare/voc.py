@@ -8,7 +8,7 @@ from pathlib import Path
 from torchvision.datasets.voc import DATASET_YEAR_DICT
 
 from sosr_timm.data.prepare.members import images, members, texts
-from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Recipe
+from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
 
 CLASSES = (
     *("aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow"),
@@ -60,4 +60,4 @@ def _files(places: dict[str, Path], part: bool) -> Iterator[File]:
             yield File(split, path, content)
 
 
-RECIPE = Recipe(SPEC, read)
+PREPARATION = Preparation(SPEC, read)

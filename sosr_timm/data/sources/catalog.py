@@ -9,7 +9,7 @@ from sosr_timm.data.sources.class_folders import find_split, open_folder
 from sosr_timm.data.sources.class_map import read_class_map
 from sosr_timm.data.sources.hugging_face import open_hugging_face
 from sosr_timm.data.sources.names import DATASETS, is_training_split
-from sosr_timm.data.sources.reader_options import Reading, create_dataset
+from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
 from sosr_timm.data.sources.source import ImageSource, PairSource, SourceInfo
 from sosr_timm.errors import UserError
 
@@ -29,7 +29,7 @@ def open_source(
     *,
     download: bool = False,
     class_map: str = "",
-    reading: Reading | None = None,
+    reading: ReaderOptions | None = None,
 ) -> ImageSource:
     """The images of a split.
 
@@ -47,7 +47,7 @@ def open_source(
     """
     prefix, slash, _ = dataset.partition("/")
     prefix = prefix.lower() if slash else ""
-    reading = reading or Reading()
+    reading = reading or ReaderOptions()
     if dataset in ("", "folder"):
         reading.refuse(dataset, "input_key")
         return open_folder(root, split, class_map, reading.input_key)

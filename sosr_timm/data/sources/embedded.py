@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
+import zlib
 from pathlib import Path
 
 import numpy as np
 
-from sosr_timm.data.sources.idx import read_idx
 from sosr_timm.data.sources.names import DATASETS, is_training_split
 from sosr_timm.data.sources.source import ArraySource, ImageSource, SourceInfo
 from sosr_timm.errors import UserError
@@ -69,3 +70,23 @@ def _fashion_mnist_folder(root: str | None, download: bool) -> Path:
         f"fashion_mnist: {wanted}.gz is not in {candidates[0]}; install Debian's package dataset-fashion-mnist, "
         "name its folder with --data-dir, or add --dataset-download"
     )
+
+
+def read_idx(folder: Path, name: str) -> np.ndarray:
+    """The bytes of `folder/name.gz` or `folder/name`, in the shape that the file's header states.
+
+    Raises:
+        UserError: the file is missing, damaged or not IDX.
+    """
+    path = folder / f"{name}.gz"
+    path = path if path.is_file() else folder / name
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
+    dimensions = content[3] if len(content) > 3 else 0
+    header = 4 + 4 * dimensions
+    shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(dimensions))
+    if content[:3] != b"\x00\x00\x08" or len(content) != header + int(np.prod(shape, dtype=object)):
+        raise UserError(f"{path}: not a whole IDX file of bytes")
+    return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 from timm.data.target_transforms import MultiLabelTarget
 
-from sosr_timm.data.sources.reader_options import Reading, create_dataset
+from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
 from sosr_timm.data.sources.source import ReaderSource, SourceInfo
 from sosr_timm.errors import UserError
 
@@ -57,7 +57,7 @@ class HuggingFaceSource(ReaderSource):
 
 
 def open_hugging_face(
-    dataset: str, root: str, split: str, classes: dict[str, int] | None, reading: Reading
+    dataset: str, root: str, split: str, classes: dict[str, int] | None, reading: ReaderOptions
 ) -> HuggingFaceSource:
     """A split of "hfds/NAME"; NAME may be a folder.
 

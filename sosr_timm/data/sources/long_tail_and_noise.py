@@ -87,7 +87,9 @@ def noisy_labels(labels: np.ndarray, num_classes: int, rate: float, seed: int) -
     return np.where(flipped, others, labels).astype(np.int64)
 
 
-def make_worse(source: ImageSource, seed: int, long_tail: float | None, label_noise: float | None) -> ImageSource:
+def modify_training_set(
+    source: ImageSource, seed: int, long_tail: float | None, label_noise: float | None
+) -> ImageSource:
     """A training set with a long tail, noisy labels or both, the noise drawn on what the tail keeps.
 
     Args:

@@ -11,13 +11,12 @@ import numpy as np
 
 from sosr_timm.data.prepare.cifar import HUNDRED, TEN, class_names, decode
 from sosr_timm.data.prepare.manifest import Manifest, check_listing, read_manifest
-from sosr_timm.data.prepare.recipes import RECIPES
+from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.sources import how_to_get
 from sosr_timm.data.prepare.spec import DataSpec
 from sosr_timm.data.sources.class_folders import open_folder
-from sosr_timm.data.sources.joined import Joined
 from sosr_timm.data.sources.names import DATASETS, official_splits
-from sosr_timm.data.sources.source import ArraySource, ImageSource, PairSource, ReaderSource, SourceInfo
+from sosr_timm.data.sources.source import ArraySource, ImageSource, Joined, PairSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError
 
 CIFAR = {"cifar10": TEN, "cifar100": HUNDRED}
@@ -50,7 +49,7 @@ def open_paper_set(name: str, split: str, root: str | None, download: bool) -> I
     Raises:
         UserError: nothing of it there (with what to do), another data set, or other counts than the official ones.
     """
-    spec = RECIPES[name].spec
+    spec = PREPARATIONS[name].spec
     parts = official_splits(split, name, tuple(spec.counts))
     folder = Path(root or "data")
     if not download and not folder.is_dir():
@@ -157,5 +156,5 @@ def _refuse_voc(split: str, root: str | None, download: bool) -> ImageSource:
     raise UserError("data set 'voc' is for detection: its images have several labels each, not one")
 
 
-for _name in RECIPES:
+for _name in PREPARATIONS:
     DATASETS.register(_name)(_refuse_voc if _name == "voc" else partial(open_paper_set, _name))

@@ -12,7 +12,7 @@ PACKAGES = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-dataset
 
 
 @dataclass(frozen=True)
-class Reading:
+class ReaderOptions:
     """Names of fields, under timm's names.
 
     Attributes:
@@ -29,10 +29,10 @@ class Reading:
     trust_remote_code: bool = False
     num_classes: int | None = None
 
-    def otherwise(self, other: Reading) -> Reading:
+    def otherwise(self, other: ReaderOptions) -> ReaderOptions:
         """What is given here, and what is not as in another."""
         names = [field.name for field in fields(self)]
-        return Reading(**{name: getattr(self, name) or getattr(other, name) for name in names})
+        return ReaderOptions(**{name: getattr(self, name) or getattr(other, name) for name in names})
 
     def arguments(self) -> dict[str, Any]:
         """Of `timm.data.create_dataset`; what is not given keeps the reader's default."""

@@ -206,3 +206,33 @@ def spread(source: ImageSource, count: int | None) -> ImageSource:
     if count is None or count >= len(source):
         return source
     return Subset(source, np.linspace(0, len(source), count, endpoint=False).astype(np.int64))
+
+
+class Joined(ImageSource):
+    """The images of several sources of the same classes.
+
+    Args:
+        sources: at least one; what is known of the first holds for all.
+    """
+
+    def __init__(self, sources: list[ImageSource]):
+        self.sources, self.info = sources, sources[0].info
+        self.ends = np.cumsum([len(source) for source in sources])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def _find(self, index: int) -> tuple[ImageSource, int]:
+        place = int(np.searchsorted(self.ends, index, side="right"))
+        return self.sources[place], index - (int(self.ends[place - 1]) if place else 0)
+
+    def load(self, index: int) -> tuple[Image.Image, int]:
+        source, place = self._find(index)
+        return source.load(place)
+
+    def read_labels(self) -> np.ndarray:
+        return np.concatenate([source.read_labels() for source in self.sources])
+
+    def name(self, index: int) -> str:
+        source, place = self._find(index)
+        return source.name(place)

@@ -14,7 +14,7 @@ from sosr_timm.data.transforms.image import ImageFormat
 BYTE_MODES = ("L", "RGB", "RGBA", "CMYK")
 
 
-class Normalisation:
+class Normalization:
     """(M, C, H, W) uint8 -> float32, with the bits that normalising image by image gives.
 
     Args:
@@ -39,7 +39,7 @@ class NormalisedBatches:
         normalisation: on the network's device.
     """
 
-    def __init__(self, loader: Iterable[Batch], normalisation: Normalisation):
+    def __init__(self, loader: Iterable[Batch], normalisation: Normalization):
         self.loader, self.normalisation = loader, normalisation
 
     def __iter__(self) -> Iterator[Batch]:

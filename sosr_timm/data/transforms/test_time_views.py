@@ -13,7 +13,7 @@ from torchvision.transforms import functional as F
 MOST_VIEWS = 10
 
 
-class Oversampling:
+class AveragedViews:
     """The first of ten views: centre, centre mirrored, then the four corners, each followed by its mirror image.
 
     Args:

@@ -14,7 +14,7 @@ from PIL import Image
 
 from sosr_timm.data.__main__ import main
 from sosr_timm.data.prepare.manifest import check_folder, read_list, read_manifest
-from sosr_timm.data.prepare.recipes import RECIPES
+from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.run import prepare
 from sosr_timm.data.prepare.store import Store
 from sosr_timm.errors import UserError
@@ -66,13 +66,13 @@ def unpack(folder):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_data_set_is_laid_out_counted_and_listed(tmp_path, name):
-    recipe = small(name, tmp_path / "archives")
-    said = prepare(recipe, tmp_path / "archives", tmp_path / "made")
-    assert said.startswith(f"{tmp_path / 'made'}: {name}, {recipe.spec.num_classes} classes, images: ")
+    preparation = small(name, tmp_path / "archives")
+    said = prepare(preparation, tmp_path / "archives", tmp_path / "made")
+    assert said.startswith(f"{tmp_path / 'made'}: {name}, {preparation.spec.num_classes} classes, images: ")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["archives", "made"]
     manifest = read_manifest(tmp_path / "made")
-    assert manifest.name == name and not manifest.subset and len(manifest.classes) == recipe.spec.num_classes
-    for split, count in recipe.spec.counts.items():
+    assert manifest.name == name and not manifest.subset and len(manifest.classes) == preparation.spec.num_classes
+    for split, count in preparation.spec.counts.items():
         entry = manifest.splits[split]
         assert entry["images"] == count and sum(entry["per_class"]) in ([count] if name != "voc" else [0])
     listed = {path for split in manifest.splits for path in read_list(manifest, split)}
@@ -86,23 +86,23 @@ def test_a_data_set_is_laid_out_counted_and_listed(tmp_path, name):
         if path.lower().endswith((".jpg", ".jpeg")):
             Image.open(tmp_path / "made" / path).load()
     archives = json.loads((tmp_path / "made" / "manifest.json").read_text())["archives"]
-    assert [entry["file"] for entry in archives] == [archive.file for archive in recipe.spec.archives]
+    assert [entry["file"] for entry in archives] == [archive.file for archive in preparation.spec.archives]
     assert all(len(entry["sha256"]) == 64 and entry["bytes"] > 0 for entry in archives)
     assert check_folder(tmp_path / "made") == []
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in ("imagenet",)])
 def test_an_unpacked_copy_gives_the_same_files(tmp_path, name):
-    recipe = small(name, tmp_path / "archives")
-    prepare(recipe, tmp_path / "archives", tmp_path / "one")
+    preparation = small(name, tmp_path / "archives")
+    prepare(preparation, tmp_path / "archives", tmp_path / "one")
     unpack(tmp_path / "archives")
-    prepare(recipe, tmp_path / "archives", tmp_path / "two")
+    prepare(preparation, tmp_path / "archives", tmp_path / "two")
     one, two = read_manifest(tmp_path / "one"), read_manifest(tmp_path / "two")
     assert one.splits == two.splits and one.classes == two.classes
-    if len(recipe.spec.archives) == 1:
+    if len(preparation.spec.archives) == 1:
         # The unpacked folder itself will do as well as the one above it.
-        top = recipe.spec.archives[0].inside.split("/")[0]
-        prepare(recipe, tmp_path / "archives" / top, tmp_path / "three")
+        top = preparation.spec.archives[0].inside.split("/")[0]
+        prepare(preparation, tmp_path / "archives" / top, tmp_path / "three")
         assert read_manifest(tmp_path / "three").splits == one.splits
 
 
@@ -113,11 +113,11 @@ def test_the_lists_are_those_of_sha256sum(tmp_path):
 
 
 def test_a_second_time_changes_nothing_and_another_set_is_not_written_over(tmp_path):
-    recipe = small("flowers102", tmp_path / "archives")
-    prepare(recipe, tmp_path / "archives", tmp_path / "made")
+    preparation = small("flowers102", tmp_path / "archives")
+    prepare(preparation, tmp_path / "archives", tmp_path / "made")
     before = (tmp_path / "made" / "manifest.json").stat()
     shutil.rmtree(tmp_path / "archives")
-    assert prepare(recipe, tmp_path / "archives", tmp_path / "made").endswith(
+    assert prepare(preparation, tmp_path / "archives", tmp_path / "made").endswith(
         "was prepared before and all its files are there"
     )
     assert (tmp_path / "made" / "manifest.json").stat().st_mtime_ns == before.st_mtime_ns
@@ -125,7 +125,7 @@ def test_a_second_time_changes_nothing_and_another_set_is_not_written_over(tmp_p
     said = refusal(other, tmp_path / "archives", tmp_path / "made")
     assert said == f"{tmp_path / 'made'} holds flowers102; name another folder for cub200"
     (tmp_path / "made" / "train" / "001" / "image_00001.jpg").unlink()
-    assert refusal(recipe, tmp_path, tmp_path / "made").startswith(
+    assert refusal(preparation, tmp_path, tmp_path / "made").startswith(
         f"{tmp_path / 'made' / 'train/001/image_00001.jpg'} is missing (1 such files in train)"
     )
     (tmp_path / "mine").mkdir()
@@ -134,7 +134,7 @@ def test_a_second_time_changes_nothing_and_another_set_is_not_written_over(tmp_p
 
 
 def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
-    recipe = small("tiny_imagenet", tmp_path / "archives")
+    preparation = small("tiny_imagenet", tmp_path / "archives")
     written, write = [], Store._write
 
     def until_the_fourth(self, path, content):
@@ -145,7 +145,7 @@ def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(Store, "_write", until_the_fourth)
     with pytest.raises(KeyboardInterrupt):
-        prepare(recipe, tmp_path / "archives", tmp_path / "made")
+        prepare(preparation, tmp_path / "archives", tmp_path / "made")
     assert not (tmp_path / "made").exists()
     unfinished = tmp_path / ".made.unfinished"
     (unfinished / "train").mkdir(exist_ok=True)
@@ -155,13 +155,13 @@ def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(
         Store, "_write", lambda self, path, content: (again.append(path.name), write(self, path, content))
     )
-    prepare(recipe, tmp_path / "archives", tmp_path / "made")
+    prepare(preparation, tmp_path / "archives", tmp_path / "made")
     assert set(written) & set(again) == {"val_0.JPEG"} and len(again) == 10 - 4 + 1
     assert check_folder(tmp_path / "made") == [] and not unfinished.exists()
 
 
 def test_a_full_disk_is_one_line_and_the_rest_follows_later(tmp_path, monkeypatch):
-    recipe = small("cub200", tmp_path / "archives")
+    preparation = small("cub200", tmp_path / "archives")
     replace, left = os.replace, [3]
 
     def full(source, target):
@@ -171,22 +171,22 @@ def test_a_full_disk_is_one_line_and_the_rest_follows_later(tmp_path, monkeypatc
         replace(source, target)
 
     monkeypatch.setattr(os, "replace", full)
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
     assert said.startswith(f"{tmp_path / 'made'} could not be written (No space left on device; ") and "goes on" in said
     monkeypatch.undo()
     assert not (tmp_path / "made").exists()
     assert not list((tmp_path / ".made.unfinished").rglob("*.part"))
-    prepare(recipe, tmp_path / "archives", tmp_path / "made")
+    prepare(preparation, tmp_path / "archives", tmp_path / "made")
     assert check_folder(tmp_path / "made") == []
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_other_counts_are_refused_unless_a_part_is_asked_for(tmp_path, name):
-    recipe = small(name, tmp_path / "archives")
-    split = list(recipe.spec.counts)[-1]
-    counts = {**recipe.spec.counts, split: 5_794}
-    more = dataclasses.replace(recipe, spec=dataclasses.replace(recipe.spec, counts=counts, per_class={}))
-    found = recipe.spec.counts[split]
+    preparation = small(name, tmp_path / "archives")
+    split = list(preparation.spec.counts)[-1]
+    counts = {**preparation.spec.counts, split: 5_794}
+    more = dataclasses.replace(preparation, spec=dataclasses.replace(preparation.spec, counts=counts, per_class={}))
+    found = preparation.spec.counts[split]
     assert refusal(more, tmp_path / "archives", tmp_path / "made") == f"{name}: {found} images in {split}, not 5,794"
     assert nothing_left(tmp_path)
     said = prepare(more, tmp_path / "archives", tmp_path / "made", allow_subset=True)
@@ -194,20 +194,20 @@ def test_other_counts_are_refused_unless_a_part_is_asked_for(tmp_path, name):
 
 
 def test_counts_of_classes_are_official_too(tmp_path):
-    recipe = small("tiny_imagenet", tmp_path / "archives")
-    each = dataclasses.replace(recipe, spec=dataclasses.replace(recipe.spec, per_class={"train": 500}))
+    preparation = small("tiny_imagenet", tmp_path / "archives")
+    each = dataclasses.replace(preparation, spec=dataclasses.replace(preparation.spec, per_class={"train": 500}))
     assert (
         refusal(each, tmp_path / "archives", tmp_path / "made")
         == "tiny_imagenet: 2 images of class 0 in train, not 500"
     )
-    classes = dataclasses.replace(recipe, spec=dataclasses.replace(recipe.spec, num_classes=200))
+    classes = dataclasses.replace(preparation, spec=dataclasses.replace(preparation.spec, num_classes=200))
     assert refusal(classes, tmp_path / "archives", tmp_path / "made") == "tiny_imagenet has 200 classes, 3 were found"
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name != "voc"])
 def test_an_archive_that_is_not_the_official_one(tmp_path, name):
     small(name, tmp_path / "archives")
-    official = RECIPES[name]
+    official = PREPARATIONS[name]
     with_md5 = [archive for archive in official.spec.archives if archive.md5]
     assert with_md5 == list(official.spec.archives), "every archive has a published MD5"
     said = refusal(official, tmp_path / "archives", tmp_path / "made")
@@ -219,27 +219,27 @@ def test_an_archive_that_is_not_the_official_one(tmp_path, name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_truncated_archive_is_named(tmp_path, name):
-    recipe = small(name, tmp_path / "archives")
-    for archive in recipe.spec.archives:
+    preparation = small(name, tmp_path / "archives")
+    for archive in preparation.spec.archives:
         path = tmp_path / "archives" / archive.file
         whole = path.read_bytes()
         path.write_bytes(whole[: len(whole) // 3])
-        said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
+        said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
         assert archive.file in said and nothing_left(tmp_path)
         path.write_bytes(whole)
 
 
 @pytest.mark.parametrize("member", ["../evil.jpg", "CUB_200_2011/../../evil.jpg", "/tmp/evil.jpg", "a\\..\\evil.jpg"])
 def test_a_member_outside_of_the_folder_is_refused(tmp_path, member):
-    recipe = small("cub200", tmp_path / "archives")
+    preparation = small("cub200", tmp_path / "archives")
     tar(tmp_path / "archives" / "CUB_200_2011.tgz", {member: b"x"})
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made", allow_subset=True)
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made", allow_subset=True)
     assert "would lie outside of the folder" in said and nothing_left(tmp_path)
 
 
 def test_a_list_cannot_lead_outside_of_the_folder(tmp_path):
     top = "CUB_200_2011"
-    recipe = small("cub200", tmp_path / "archives")
+    preparation = small("cub200", tmp_path / "archives")
     files = {
         f"{top}/images.txt": b"1 ../../x/evil.jpg\n",
         f"{top}/image_class_labels.txt": b"1 1\n",
@@ -248,47 +248,47 @@ def test_a_list_cannot_lead_outside_of_the_folder(tmp_path):
         "x/evil.jpg": b"x",
     }
     tar(tmp_path / "archives" / "CUB_200_2011.tgz", files)
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
     assert said.startswith(f"{tmp_path / 'archives' / 'CUB_200_2011.tgz'} lacks 1 of 1 images") and nothing_left(
         tmp_path
     )
     files[f"{top}/images.txt"] = b"1 good.jpg\n"
     files[f"{top}/images/good.jpg"] = b"x"
     tar(tmp_path / "archives" / "CUB_200_2011.tgz", files)
-    assert "names 'train/../../../good.jpg', outside" in refusal(recipe, tmp_path / "archives", tmp_path / "made")
+    assert "names 'train/../../../good.jpg', outside" in refusal(preparation, tmp_path / "archives", tmp_path / "made")
 
 
 def test_links_are_no_images(tmp_path):
-    recipe = small("flowers102", tmp_path / "archives")
+    preparation = small("flowers102", tmp_path / "archives")
     path = tmp_path / "archives" / "102flowers.tgz"
     with tarfile.open(path, "w:gz") as archive:
         info = tarfile.TarInfo("jpg/image_00001.jpg")
         info.type, info.linkname = tarfile.SYMTYPE, "/etc/passwd"
         archive.addfile(info)
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
     assert said == f"{path}: 'jpg/image_00001.jpg' is a link or a device where a file should be"
 
 
 def test_a_missing_image_is_named_and_a_part_does_without(tmp_path):
-    recipe = small("flowers102", tmp_path / "archives")
+    preparation = small("flowers102", tmp_path / "archives")
     path = tmp_path / "archives" / "102flowers.tgz"
     with tarfile.open(path) as archive:
         files = {info.name: archive.extractfile(info).read() for info in archive if "00003" not in info.name}
     tar(path, files)
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
     assert said == f"{path} lacks 1 of 8 images, jpg/image_00003.jpg first"
-    prepare(recipe, tmp_path / "archives", tmp_path / "made", allow_subset=True)
+    prepare(preparation, tmp_path / "archives", tmp_path / "made", allow_subset=True)
     assert read_manifest(tmp_path / "made").splits["val"]["images"] == 1
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_missing_archive_says_where_it_comes_from(tmp_path, name):
-    recipe = small(name, tmp_path / "archives")
-    file = recipe.spec.archives[-1].file
+    preparation = small(name, tmp_path / "archives")
+    file = preparation.spec.archives[-1].file
     (tmp_path / "archives" / file).unlink()
-    said = refusal(recipe, tmp_path / "archives", tmp_path / "made")
-    assert said.startswith(f"{name}: no {file} in {tmp_path / 'archives'}; get {recipe.spec.archives[0].file}")
-    assert f"from {recipe.spec.page}, then: python -m sosr_timm.data prepare {name} " in said
+    said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
+    assert said.startswith(f"{name}: no {file} in {tmp_path / 'archives'}; get {preparation.spec.archives[0].file}")
+    assert f"from {preparation.spec.page}, then: python -m sosr_timm.data prepare {name} " in said
 
 
 @pytest.mark.parametrize(
@@ -300,13 +300,13 @@ def test_a_missing_archive_says_where_it_comes_from(tmp_path, name):
     ],
 )
 def test_a_damaged_file_of_cifar(tmp_path, damage, said):
-    recipe = small("cifar100", tmp_path / "archives")
+    preparation = small("cifar100", tmp_path / "archives")
     path = tmp_path / "archives" / "cifar-100-binary.tar.gz"
     with tarfile.open(path) as archive:
         files = {info.name: archive.extractfile(info).read() for info in archive}
     files["cifar-100-binary/train.bin"] = damage(files["cifar-100-binary/train.bin"])
     tar(path, files)
-    assert said in refusal(recipe, tmp_path / "archives", tmp_path / "made", allow_subset=True)
+    assert said in refusal(preparation, tmp_path / "archives", tmp_path / "made", allow_subset=True)
 
 
 def test_torchvisions_detection_set_reads_what_was_prepared(tmp_path):

@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from sosr_timm.data.sources.catalog import DATASETS, open_source
-from sosr_timm.data.sources.embedded import FASHION_MNIST_SYSTEM_FOLDER
-from sosr_timm.data.sources.idx import read_idx
+from sosr_timm.data.sources.embedded import FASHION_MNIST_SYSTEM_FOLDER, read_idx
 from sosr_timm.errors import UserError
 
 FILES = [f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]

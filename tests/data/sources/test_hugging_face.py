@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from sosr_timm.data.sources.catalog import open_source
-from sosr_timm.data.sources.long_tail_and_noise import make_worse
-from sosr_timm.data.sources.reader_options import Reading
+from sosr_timm.data.sources.long_tail_and_noise import modify_training_set
+from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.errors import UserError
 from tests.data.images import class_folders, picture
 
@@ -49,7 +49,7 @@ def table(tmp_path_factory):
 
 
 def opened(table, **fields):
-    return open_source(f"hfds/{table}", str(table.parent / "cache"), "train", reading=Reading("photo", **fields))
+    return open_source(f"hfds/{table}", str(table.parent / "cache"), "train", reading=ReaderOptions("photo", **fields))
 
 
 def refusal(*arguments, **keywords):
@@ -68,7 +68,7 @@ def test_a_class_by_its_field(table):
     assert "4.png" in source.name(4)
     assert source.fingerprint() == opened(table, target_key="kind").fingerprint()
     assert source.fingerprint() != opened(table, target_key="tame").fingerprint()
-    assert len(set(make_worse(source, 0, None, 0.5).read_labels().tolist())) == 3
+    assert len(set(modify_training_set(source, 0, None, 0.5).read_labels().tolist())) == 3
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_any_number_of_labels_by_index_by_vector_and_by_fields(table, fields, ex
 def test_what_cannot_be_read_is_one_line(table):
     name, cache = f"hfds/{table}", str(table.parent / "cache")
     assert refusal(name, cache, "test").startswith(f"data set '{name}' in {cache}: ")
-    assert "'picture'" in refusal(name, cache, "train", reading=Reading("picture", "kind"))
-    assert "target 'sort' cannot be read" in refusal(name, cache, "train", reading=Reading("photo", "sort"))
+    assert "'picture'" in refusal(name, cache, "train", reading=ReaderOptions("picture", "kind"))
+    assert "target 'sort' cannot be read" in refusal(name, cache, "train", reading=ReaderOptions("photo", "sort"))
     assert "trust_remote_code is not supported" in refusal(
-        name, cache, "train", reading=Reading("photo", "kind", trust_remote_code=True)
+        name, cache, "train", reading=ReaderOptions("photo", "kind", trust_remote_code=True)
     )
 
 
@@ -114,11 +114,11 @@ def test_a_missing_package_is_named(monkeypatch):
 @pytest.mark.parametrize(
     ("dataset", "reading", "said"),
     [
-        ("digits", Reading("photo"), "--input-key: digits has no such choice, hfds/NAME has"),
-        ("digits", Reading(target_key="kind"), "--target-key: digits has no such choice"),
-        ("torch/cifar10", Reading(target_format="multihot"), "--target-format: torch/cifar10 has no such choice"),
-        ("", Reading(target_key="kind"), "--target-key: a folder of class folders has no such choice"),
-        ("fashion_mnist", Reading(trust_remote_code=True), "--dataset-trust-remote-code: fashion_mnist has"),
+        ("digits", ReaderOptions("photo"), "--input-key: digits has no such choice, hfds/NAME has"),
+        ("digits", ReaderOptions(target_key="kind"), "--target-key: digits has no such choice"),
+        ("torch/cifar10", ReaderOptions(target_format="multihot"), "--target-format: torch/cifar10 has no such choice"),
+        ("", ReaderOptions(target_key="kind"), "--target-key: a folder of class folders has no such choice"),
+        ("fashion_mnist", ReaderOptions(trust_remote_code=True), "--dataset-trust-remote-code: fashion_mnist has"),
     ],
 )
 def test_a_field_is_refused_where_there_are_none(dataset, reading, said):
@@ -130,13 +130,13 @@ def test_file_endings_choose_the_images_of_a_folder(tmp_path):
     picture(99).save(tmp_path / "train" / "cat" / "more.bmp")
     root = str(tmp_path)
     assert len(open_source("", root, "train")) == 6
-    assert len(open_source("", root, "train", reading=Reading(".png"))) == 6
-    assert len(open_source("", root, "train", reading=Reading(".bmp;.png"))) == 7
-    assert "holds no image (.bmp)" in refusal("", root, "train", reading=Reading(".bmp"))
-    assert refusal("", root, "train", reading=Reading("png")).endswith("such as '.png;.jpg', not 'png'")
+    assert len(open_source("", root, "train", reading=ReaderOptions(".png"))) == 6
+    assert len(open_source("", root, "train", reading=ReaderOptions(".bmp;.png"))) == 7
+    assert "holds no image (.bmp)" in refusal("", root, "train", reading=ReaderOptions(".bmp"))
+    assert refusal("", root, "train", reading=ReaderOptions("png")).endswith("such as '.png;.jpg', not 'png'")
 
 
 def test_an_evaluation_reads_the_fields_of_its_run_unless_told_otherwise():
-    run = Reading("photo", "kind", None, True, 10)
-    assert Reading().otherwise(run) == run
-    assert Reading(target_key="sort").otherwise(run) == Reading("photo", "sort", None, True, 10)
+    run = ReaderOptions("photo", "kind", None, True, 10)
+    assert ReaderOptions().otherwise(run) == run
+    assert ReaderOptions(target_key="sort").otherwise(run) == ReaderOptions("photo", "sort", None, True, 10)

@@ -8,7 +8,7 @@ from sosr_timm.data.sources.long_tail_and_noise import (
     labels_digest,
     long_tail_indices,
     long_tail_sizes,
-    make_worse,
+    modify_training_set,
     noisy_labels,
 )
 from sosr_timm.data.sources.source import SourceInfo, spread
@@ -81,12 +81,12 @@ def test_noise_of_none_and_of_all():
 
 def test_neither_leaves_the_source_alone():
     source = array_source()
-    assert make_worse(source, 0, None, None) is source
+    assert modify_training_set(source, 0, None, None) is source
 
 
 def test_both_over_a_set_in_memory():
     source = array_source(count=400)
-    worse = make_worse(source, 7, 0.1, 0.5)
+    worse = modify_training_set(source, 7, 0.1, 0.5)
     origin = worse.info.origin
     assert origin["class_sizes"] == long_tail_sizes(100, 4, 0.1) and len(worse) == sum(origin["class_sizes"])
     clean = source.labels[worse.indices]
@@ -108,15 +108,15 @@ def test_over_a_folder_without_reading_an_image(tmp_path):
     root = class_folders(tmp_path, classes=("a", "b", "c"), each=8)
     source = open_source("", str(root), "train")
     source.load = None
-    worse = make_worse(source, 0, 0.5, 0.5)
+    worse = modify_training_set(source, 0, 0.5, 0.5)
     assert worse.info.origin["class_sizes"] == [8, 5, 4]
     assert arrays_of(worse) is None
-    assert make_worse(spread(source, 12), 0, None, 0.0).labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
+    assert modify_training_set(spread(source, 12), 0, None, 0.0).labels.tolist() == [0] * 4 + [1] * 4 + [2] * 4
 
 
 def test_fingerprints_tell_labels_apart():
     source = array_source(count=400)
-    worse = [make_worse(source, seed, None, rate) for seed, rate in ((0, 0.1), (0, 0.2), (1, 0.1))]
+    worse = [modify_training_set(source, seed, None, rate) for seed, rate in ((0, 0.1), (0, 0.2), (1, 0.1))]
     assert len({one.fingerprint() for one in (source, *worse)}) == 4
 
 
@@ -134,17 +134,17 @@ def test_fingerprints_tell_labels_apart():
 )
 def test_shares_out_of_range(long_tail, noise, said):
     with pytest.raises(UserError) as caught:
-        make_worse(array_source(), 0, long_tail, noise)
+        modify_training_set(array_source(), 0, long_tail, noise)
     assert str(caught.value).startswith(said)
 
 
 def test_sets_that_have_no_tail():
     with pytest.raises(UserError, match="need a data set that states its classes"):
-        make_worse(Named("a"), 0, 0.5, None)
+        modify_training_set(Named("a"), 0, 0.5, None)
     one = array_source(classes=1)
     with pytest.raises(UserError, match="there is no other label"):
-        make_worse(one, 0, None, 0.5)
+        modify_training_set(one, 0, None, 0.5)
     gap = array_source()
     gap.info = SourceInfo(num_classes=5)
     with pytest.raises(UserError, match="class 4 of 5 has 0 training images"):
-        make_worse(gap, 0, 0.5, None)
+        modify_training_set(gap, 0, 0.5, None)

@@ -11,10 +11,10 @@ import pytest
 from torchvision import datasets
 
 from sosr_timm.data.loaders.device_loader import arrays_of
-from sosr_timm.data.prepare.recipes import RECIPES
+from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.run import prepare
 from sosr_timm.data.sources.catalog import open_source
-from sosr_timm.data.sources.joined import Joined
+from sosr_timm.data.sources.source import Joined
 from sosr_timm.errors import UserError
 from sosr_timm.results import load_result
 from sosr_timm.setup.training_labels import NAME as TRAINING_LABELS
@@ -42,9 +42,9 @@ def refusal(*arguments):
 
 
 def prepared(name, folder, **keywords):
-    recipe = small(name, folder / "archives")
-    prepare(recipe, folder / "archives", folder / "made", **keywords)
-    return recipe
+    preparation = small(name, folder / "archives")
+    prepare(preparation, folder / "archives", folder / "made", **keywords)
+    return preparation
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -107,7 +107,7 @@ def test_a_changed_folder_is_refused_and_the_file_named(tmp_path):
 
 @pytest.mark.parametrize("name", CLASSES)
 def test_nothing_there_says_what_to_get(tmp_path, name):
-    spec = RECIPES[name].spec
+    spec = PREPARATIONS[name].spec
     advice = (
         f"get {', '.join(archive.file for archive in spec.archives)} from {spec.page}, then: python -m sosr_timm.data"
     )
@@ -126,15 +126,15 @@ def test_a_plain_folder_must_have_the_official_counts(tmp_path, monkeypatch):
         f"{root} has 6 images of 2 classes in train; imagenet has 1,281,167 of 1000 (without --dataset a folder may "
         "hold any)"
     )
-    recipe = small("imagenet", tmp_path / "archives")
-    monkeypatch.setitem(RECIPES, "imagenet", recipe)
+    preparation = small("imagenet", tmp_path / "archives")
+    monkeypatch.setitem(PREPARATIONS, "imagenet", preparation)
     shutil.rmtree(tmp_path / "archives")
     assert open_source("imagenet", str(root), "train").info.class_names == ("n01", "n02")
     assert "has 6 images of 2 classes in val; imagenet has 4 of 2" in refusal("imagenet", str(root), "validation")
 
 
 def test_the_unpacked_binary_version_of_cifar_opens_as_it_is(tmp_path, monkeypatch):
-    monkeypatch.setitem(RECIPES, "cifar10", prepared("cifar10", tmp_path))
+    monkeypatch.setitem(PREPARATIONS, "cifar10", prepared("cifar10", tmp_path))
     with tarfile.open(tmp_path / "archives" / "cifar-10-binary.tar.gz") as archive:
         archive.extractall(tmp_path, filter="data")
     expected = open_source("cifar10", str(tmp_path / "made"), "train")
@@ -171,10 +171,10 @@ def test_pickles_of_cifar_are_read_only_where_torchvision_knows_their_md5(tmp_pa
     monkeypatch.setattr(datasets.CIFAR10, "test_list", [["test_batch", md5["test_batch"]]])
     monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": md5["batches.meta"]})
     assert "has 4 images of 10 classes in train; cifar10 has 50,000" in refusal("cifar10", str(tmp_path), "train")
-    recipe = small("cifar10", tmp_path / "archives")
-    spec = recipe.spec
+    preparation = small("cifar10", tmp_path / "archives")
+    spec = preparation.spec
     spec.counts.update(train=4, test=4)
-    monkeypatch.setitem(RECIPES, "cifar10", recipe)
+    monkeypatch.setitem(PREPARATIONS, "cifar10", preparation)
     source = open_source("cifar10", str(tmp_path), "train")
     images, labels = arrays_of(source)
     assert images.shape == (4, 32, 32, 3) and labels.tolist() == [1, 0, 1, 0] == source.read_labels().tolist()
@@ -183,13 +183,13 @@ def test_pickles_of_cifar_are_read_only_where_torchvision_knows_their_md5(tmp_pa
 
 @pytest.mark.parametrize(("name", "below"), [("aircraft", ""), ("stanford_cars", "stanford_cars")])
 def test_torchvisions_own_layouts(tmp_path, monkeypatch, name, below):
-    recipe = small(name, tmp_path / below)
-    monkeypatch.setitem(RECIPES, name, recipe)
+    preparation = small(name, tmp_path / below)
+    monkeypatch.setitem(PREPARATIONS, name, preparation)
     for path in list((tmp_path / below).iterdir()):
         if tarfile.is_tarfile(path):
             with tarfile.open(path) as archive:
                 archive.extractall(tmp_path / below, filter="data")
-    prepare(recipe, tmp_path / below, tmp_path / "made")
+    prepare(preparation, tmp_path / below, tmp_path / "made")
     theirs, ours = (open_source(name, str(root), "train") for root in (tmp_path, tmp_path / "made"))
     assert theirs.info.class_names == ours.info.class_names
     assert sorted(theirs.load(n)[1] for n in range(len(theirs))) == sorted(ours.read_labels().tolist())

@@ -10,8 +10,8 @@ from sosr_timm.data.loaders.worker_loader import EvaluationBatches, TrainingBatc
 from sosr_timm.data.order.order import EvaluationOrder, TrainingOrder, TrainingSampler
 from sosr_timm.data.sources.source import ImageSource, SourceInfo
 from sosr_timm.data.transforms.image import evaluation_transform, training_transform
-from sosr_timm.data.transforms.normalize import Normalisation
-from sosr_timm.data.transforms.test_time_views import Oversampling
+from sosr_timm.data.transforms.normalize import Normalization
+from sosr_timm.data.transforms.test_time_views import AveragedViews
 from sosr_timm.options.train import AugmentationOptions
 from sosr_timm.setup.transforms import ends_with_normalising, make_training_transform
 from tests.data.images import array_source, image_format
@@ -80,9 +80,9 @@ def test_evaluation(mode, views):
     made = []
     for as_bytes in (False, True):
         transform = evaluation_transform(form, as_bytes=as_bytes)
-        transform = Oversampling(transform, views) if views > 1 else transform
+        transform = AveragedViews(transform, views) if views > 1 else transform
         batches = EvaluationBatches(source, transform, mode, order)
-        made.append(list(evaluation_loader(batches, 0, False, Normalisation(form) if as_bytes else None)))
+        made.append(list(evaluation_loader(batches, 0, False, Normalization(form) if as_bytes else None)))
     assert_same(*made)
 
 

@@ -11,7 +11,7 @@ from torchvision.transforms import functional as F
 from sosr_timm.data.loaders.worker_loader import EvaluationBatches
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.transforms.image import ImageFormat, evaluation_transform
-from sosr_timm.data.transforms.test_time_views import Oversampling
+from sosr_timm.data.transforms.test_time_views import AveragedViews
 from sosr_timm.training.evaluate import mean_over_views
 from tests.data.images import array_source, picture
 
@@ -24,30 +24,30 @@ def test_ten_views_are_torchvisions_ten_crops_in_pairs():
     resized = transform.transforms[0](image)
     assert resized.size == (10, 10)
     top_left, top_right, bottom_left, bottom_right, centre = F.five_crop(resized, [8, 8])
-    views = Oversampling(transform, 10)(image)
+    views = AveragedViews(transform, 10)(image)
     for place, crop in enumerate((centre, top_left, top_right, bottom_left, bottom_right)):
         for view, expected in ((views[2 * place], crop), (views[2 * place + 1], F.hflip(crop))):
             assert np.array_equal(((view * 0.5 + 0.5) * 255).round().numpy().transpose(1, 2, 0), np.asarray(expected))
     assert torch.equal(views[0], transform(image))
     for count in (2, 5):
-        assert torch.equal(Oversampling(transform, count)(image), views[:count])
+        assert torch.equal(AveragedViews(transform, count)(image), views[:count])
 
 
 @pytest.mark.parametrize("mode", ["center", "squash", "border"])
 @pytest.mark.parametrize("size", [(30, 10), (9, 24), (3, 3)])
 def test_any_image_has_views_of_the_networks_size(mode, size):
     form = replace(FORM, crop_mode=mode)
-    assert Oversampling(evaluation_transform(form), 10)(picture(size=size)).shape == (10, 3, 8, 8)
+    assert AveragedViews(evaluation_transform(form), 10)(picture(size=size)).shape == (10, 3, 8, 8)
 
 
 @pytest.mark.parametrize("count", [-1, 1, 11])
 def test_other_numbers_of_views_are_refused(count):
     with pytest.raises(ValueError, match=f"{count} views of an image: 2 to 10"):
-        Oversampling(evaluation_transform(FORM), count)
+        AveragedViews(evaluation_transform(FORM), count)
 
 
 def test_the_logits_of_an_image_are_the_mean_over_its_views():
-    source, transform = array_source(6), Oversampling(evaluation_transform(FORM), 4)
+    source, transform = array_source(6), AveragedViews(evaluation_transform(FORM), 4)
     batch = EvaluationBatches(source, transform, "RGB", EvaluationOrder(6, 6))[0]
     assert batch.images.shape == (24, 3, 8, 8) and batch.target.shape == (6,)
     torch.manual_seed(0)
