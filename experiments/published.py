@@ -1,4 +1,4 @@
-"""The figures that the papers print, from experiments/published/*.yaml."""
+"""The figures that the papers print, from sosr_timm/published/*.yaml."""
 
 from __future__ import annotations
 

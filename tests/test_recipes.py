@@ -79,7 +79,7 @@ def path_of(name: str) -> Path:
 
 @functools.cache
 def published_tables() -> dict[str, dict]:
-    files = (ROOT / "experiments" / "published").glob("*.yaml")
+    files = (ROOT / "sosr_timm" / "published").glob("*.yaml")
     return {table["table"]: table for path in files for table in yaml.safe_load(path.read_text())["published"]}
 
 

@@ -1,4 +1,4 @@
-"""What papers report for the same data set, network and method, from experiments/published of a checkout."""
+"""What papers report for the same data set, network and method, from sosr_timm/published of a checkout."""
 
 from __future__ import annotations
 
