@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -101,11 +101,47 @@ class Term(nn.Module, ABC):
 
 
 class Base(Term):
-    """The term a loss starts with. A loss has one."""
+    """The term a loss starts with. A loss has one.
+
+    A constructor with the keyword-only parameter `class_weight` says that class weights are defined for the term.
+
+    Attributes:
+        WEIGHS_SAMPLES: the term takes its mean by `Labels.mean`, so `ignore_index` and sample weights are honoured. A
+            base that leaves it at False refuses them.
+        class_weight: (K,) float64, or None.
+        weighs_classes: there are class weights.
+    """
+
+    WEIGHS_SAMPLES = False
+    class_weight: Tensor | None
+
+    def __init__(self, class_weight: Sequence[float] | None = None):
+        super().__init__()
+        with lasting_tensors():
+            values = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float64)
+            self.register_buffer("class_weight", values, persistent=False)
+        self.weighs_classes = values is not None  # a buffer takes a module longer to look up
+
+    def class_weight_for(self, logits: Tensor) -> Tensor | None:
+        """(K,), on the device and in the format of the logits.
+
+        Raises:
+            ValueError: the logits are of another number of classes.
+        """
+        if not self.weighs_classes:
+            return None
+        if len(self.class_weight) != logits.shape[1]:
+            raise ValueError(f"class_weight has {len(self.class_weight)} numbers, logits {logits.shape[1]} classes")
+        if self.class_weight.device != logits.device:
+            with lasting_tensors():
+                self.class_weight = moved(self.class_weight, logits.device)
+        return self.class_weight.to(logits.dtype)
 
 
 class Penalty(Term):
-    """A term that is added to a base: a weight times the mean over the batch of one figure per sample.
+    """A term that is added to a base: a weight times the mean over the batch of one value per sample.
+
+    Rows that are ignored do not count and sample weights do; class weights have no effect on a penalty.
 
     Attributes:
         weight: factor of the mean, at least 0; a scalar tensor where it changes in training.
@@ -115,14 +151,14 @@ class Penalty(Term):
 
     @abstractmethod
     def per_sample(self, logits: Tensor, labels: Labels) -> Tensor:
-        """(M,), what each sample is fined before the weight."""
+        """(M,), the penalty of each sample before the weight."""
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        return self.weighted_mean(self.per_sample(logits, labels)), {}
+        return self.weighted_mean(self.per_sample(logits, labels), labels), {}
 
-    def weighted_mean(self, values: Tensor) -> Tensor:
-        """weight * mean, in the format of the values even where the weight is a float64 tensor."""
-        return (self.weight * values.mean()).to(values.dtype)
+    def weighted_mean(self, values: Tensor, labels: Labels) -> Tensor:
+        """weight * mean over the rows that count, in the format of the values even where the weight is float64."""
+        return (self.weight * labels.mean(values)).to(values.dtype)
 
 
 def moved(state: Tensor, device: torch.device) -> Tensor:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from sosr_timm.losses.base import Base, Penalty, check_number, working_precision
+from sosr_timm.losses.base import BASES, Base, Penalty, check_number, working_precision
 from sosr_timm.losses.fused import fused_loss
-from sosr_timm.losses.keywords import context_of
+from sosr_timm.losses.keywords import context_of, keywords_of
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
 from sosr_timm.losses.targets import Labels, read_target
+from sosr_timm.losses.weights import as_rows, check_class_weight
 
 # Asked once: torch 2.6 cannot compile the question.
 AUTOCAST_DEVICES = tuple(
@@ -27,6 +28,8 @@ def create_loss(
     *,
     multi_label: bool = False,
     soft_targets: bool = False,
+    class_weight: Sequence[float] | Tensor | None = None,
+    ignore_index: int | None = None,
 ) -> ComposedLoss:
     """A loss by name, for any script: `loss = create_loss("sosr"); loss(logits, target).backward()`.
 
@@ -37,6 +40,10 @@ def create_loss(
         num_classes: K, checked against the logits; None takes whatever comes.
         multi_label: targets are independent binary labels, (M, K) floats. For timm's own losses without penalties.
         soft_targets: only dense targets will come, so a base that cannot take them says so now.
+        class_weight: (K,) numbers of at least 0, the weight of each class's -log p in the base, as torch's `weight`.
+            For `ce` and `ols`; no penalty reads it.
+        ignore_index: class index of samples that do not count, in any term; None where every sample counts. For `ce`
+            and `ols`.
 
     Returns:
         a module; see `ComposedLoss`.
@@ -51,10 +58,36 @@ def create_loss(
         raise ValueError(f"num_classes must be an integer of at least 1 or None, got {num_classes!r}")
     spec, smoothing = settle_smoothing(spec, smoothing)
     check_combination(spec, smoothing, multi_label)
-    context = {"num_classes": num_classes, "multi_label": multi_label, "soft_targets": soft_targets}
+    if class_weight is not None:
+        check_takes_class_weight(spec.base.name)
+        class_weight = check_class_weight(class_weight, num_classes)
+    context = {
+        "num_classes": num_classes,
+        "multi_label": multi_label,
+        "soft_targets": soft_targets,
+        "class_weight": class_weight,
+    }
     base = build_term(spec.base, context)
     penalties = {term.name: build_term(term, context) for term in spec.penalties}
-    return ComposedLoss(spec, base, penalties, smoothing, num_classes, multi_label)
+    if ignore_index is not None:
+        if type(ignore_index) is not int:
+            raise ValueError(f"ignore_index must be an integer or None, got {ignore_index!r}")
+        if not base.WEIGHS_SAMPLES:
+            raise ValueError(f"ignore_index is not supported by {spec.base.name}, which takes the mean by itself")
+    return ComposedLoss(spec, base, penalties, smoothing, num_classes, multi_label, ignore_index)
+
+
+def check_takes_class_weight(name: str) -> None:
+    """Class weights are for the bases whose constructor wants them.
+
+    Raises:
+        ValueError: the base of that name is none of those.
+    """
+    if "class_weight" in keywords_of(builder_of(name)):
+        raise ValueError(f"{name} has a class_weight of its own: write {name}(class_weight=[...])")
+    if "class_weight" not in context_of(builder_of(name)):
+        able = ", ".join(base for base in BASES if "class_weight" in context_of(builder_of(base)))
+        raise ValueError(f"class_weight is not supported by {name}, only by {able}")
 
 
 def settle_smoothing(spec: LossSpec, smoothing: float) -> tuple[LossSpec, float]:
@@ -89,7 +122,8 @@ class ComposedLoss(nn.Module):
     """A base and its penalties, added up.
 
     Attributes:
-        full_form: the loss with every default written out; `create_loss(full_form)` makes the same.
+        full_form: the loss with every default written out; `create_loss(full_form)` makes the same, given the same
+            class weights and index to ignore.
         parts: after a call, detached scalars: what each term added to the loss, under its name, and what terms report
             beside it (`selected`, the share of rows that SOSR levels). They are the last call's, nothing is summed up.
     """
@@ -102,6 +136,7 @@ class ComposedLoss(nn.Module):
         smoothing: float = 0.0,
         num_classes: int | None = None,
         multi_label: bool = False,
+        ignore_index: int | None = None,
     ):
         super().__init__()
         self.spec = spec
@@ -109,24 +144,30 @@ class ComposedLoss(nn.Module):
         self.smoothing = smoothing
         self.num_classes = num_classes
         self.multi_label = multi_label
+        self.ignore_index = ignore_index
         self.base = base
         self.penalties = nn.ModuleDict(penalties)
         self.parts: dict[str, Tensor] = {}
 
-    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+    def forward(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch, computed in float32 for half-precision logits, autocast or not.
 
         Args:
-            logits: (M, K) floating point.
-            target: (M,) integers, or (M, K) floats as timm's Mixup and CutMix make them.
+            logits: (M, K) floating point, or (N, K, d1, ...), where each position is a sample.
+            target: (M,) integers, or (M, K) floats as timm's Mixup and CutMix make them; (N, d1, ...) or
+                (N, K, d1, ...) for such logits.
+            sample_weight: (M,) numbers of at least 0: a sample of weight n counts as n samples of weight 1, in every
+                term. For logits with more dimensions (N, d1, ...), or (N,) for all positions of each image.
 
         Returns:
-            scalar, float32 or float64.
+            scalar, float32 or float64. 0, with a gradient of 0, where `ignore_index` and `sample_weight` leave nothing.
 
         Raises:
-            ValueError: shapes or dtypes that do not fit, see `read_target`.
+            ValueError: shapes or dtypes that do not fit, see `read_target`; sample weights for a base of timm.
         """
-        labels = self.read_labels(logits, target)
+        if isinstance(logits, Tensor) and logits.ndim > 2:
+            logits, target, sample_weight = as_rows(logits, target, sample_weight)
+        labels = self.read_labels(logits, target, sample_weight)
         with without_autocast(logits.device.type):
             fused = fused_loss(self.base, self.penalties, logits, labels)
             value, parts = fused if fused is not None else self.composed(working_precision(logits), labels)
@@ -143,8 +184,16 @@ class ComposedLoss(nn.Module):
             value = value + share
         return value, parts
 
-    def read_labels(self, logits: Tensor, target: Tensor) -> Labels:
-        labels = read_target(logits, target, 0.0 if self.multi_label else self.smoothing)
+    def read_labels(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Labels:
+        """The labels of (M, K) logits, checked against what the loss was made for.
+
+        Raises:
+            ValueError: they do not fit, see `read_target`.
+        """
+        if sample_weight is not None and not self.base.WEIGHS_SAMPLES:
+            raise ValueError(f"sample_weight is not supported by {self.spec.base.name}, which takes the mean by itself")
+        smoothing = 0.0 if self.multi_label else self.smoothing
+        labels = read_target(logits, target, smoothing, self.ignore_index, sample_weight)
         if self.num_classes is not None and labels.num_classes != self.num_classes:
             raise ValueError(f"logits have {labels.num_classes} classes, the loss was made for {self.num_classes}")
         if self.multi_label and labels.dense is None:

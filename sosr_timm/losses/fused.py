@@ -20,7 +20,9 @@ from sosr_timm.losses.targets import LABEL_WEIGHT, Labels
 def fused_loss(
     base: Base, penalties: Mapping[str, Penalty], logits: Tensor, labels: Labels
 ) -> tuple[Tensor, dict[str, Tensor]] | None:
-    """A loss by a row kernel, or None where the plain composition has to do it: other terms, or see `choose_kernel`.
+    """A loss by a row kernel, or None where the plain composition has to do it.
+
+    That is for terms which the kernels do not have, for weights of samples or classes, and where `choose_kernel` says.
 
     Args:
         base: the base.
@@ -31,6 +33,8 @@ def fused_loss(
     Returns:
         the scalar, and the parts without the base's name: that is "base" here.
     """
+    if labels.sample_weight is not None or base.weighs_classes:
+        return None
     kernel = choose_kernel(logits, labels.dense)
     if kernel == "plain" or not all(type(term) in WORK for term in (base, *penalties.values())):
         return None

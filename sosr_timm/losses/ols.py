@@ -5,30 +5,35 @@ Source: Zhang et al. 2021, "Delving Deep into Label Smoothing", arXiv 2011.12562
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sosr_timm.losses.base import BASES, Base, check_number, lasting_tensors, state_dtype
-from sosr_timm.losses.cross_entropy import cross_entropy
+from sosr_timm.losses.cross_entropy import cross_entropy, size_of_samples
 from sosr_timm.losses.targets import Labels
 from sosr_timm.registry import close_names
 
 SMOOTHING_OF_INIT = 0.1  # label smoothing of the first epoch's soft labels with init="smoothing"
 
 
-def soft_label_cross_entropy(log_probabilities: Tensor, labels: Labels, soft_labels: Tensor) -> Tensor:
-    """Cross entropy of each sample with the soft label of its class, -sum_k S[y, k] log p_k.
+def soft_label_cross_entropy(
+    log_probabilities: Tensor, labels: Labels, soft_labels: Tensor, class_weight: Tensor | None = None
+) -> Tensor:
+    """Cross entropy of each sample with the soft label of its class, -sum_k w_k S[y, k] log p_k.
 
     Args:
         log_probabilities: (M, K), log p in nats.
         labels: the labels; a mixed sample takes the soft labels of its classes, mixed by its weights.
         soft_labels: S, (K, K), row y is the soft label of class y.
+        class_weight: w, (K,); 1 for every class where not given.
 
     Returns:
         (M,) in nats.
     """
+    if class_weight is not None:
+        log_probabilities = log_probabilities * class_weight
     if labels.index is not None:
         soft = soft_labels[labels.index].to(log_probabilities.dtype)
     else:
@@ -59,17 +64,26 @@ class OnlineLabelSmoothing(Base):
         alpha: weight of the hard part, in [0, 1].
         init: soft labels of the first epoch: "uniform", "zeros" (as in the authors' CIFAR code) or "smoothing".
         num_classes: K; None takes it from the first batch.
+        class_weight: (K,) numbers of at least 0, for both cross entropies.
 
     Raises:
         ValueError: alpha out of range, an unknown init, or logits with another number of classes.
     """
 
+    WEIGHS_SAMPLES = True
     INITS = ("uniform", "zeros", "smoothing")
     STATE = ("soft_labels", "probability_sum", "correct_count")
     ADDITIVE = ("probability_sum", "correct_count")
 
-    def __init__(self, alpha: float = 0.5, init: str = "uniform", *, num_classes: int | None = None):
-        super().__init__()
+    def __init__(
+        self,
+        alpha: float = 0.5,
+        init: str = "uniform",
+        *,
+        num_classes: int | None = None,
+        class_weight: Sequence[float] | None = None,
+    ):
+        super().__init__(class_weight)
         self.alpha = check_number("alpha", alpha, 0.0, 1.0)
         if init not in self.INITS:
             raise ValueError(f"unknown init {init!r}: {close_names(str(init), self.INITS)}")
@@ -130,9 +144,11 @@ class OnlineLabelSmoothing(Base):
         return self._mean(logits.log_softmax(dim=1), labels, self.prepare(logits))
 
     def _mean(self, log_p: Tensor, labels: Labels, soft_labels: Tensor) -> Tensor:
-        hard = cross_entropy(log_p, labels)
-        soft = soft_label_cross_entropy(log_p, labels, soft_labels)
-        return (self.alpha * hard + (1.0 - self.alpha) * soft).mean()
+        class_weight = self.class_weight_for(log_p)
+        hard = cross_entropy(log_p, labels, 0.0, class_weight)
+        soft = soft_label_cross_entropy(log_p, labels, soft_labels, class_weight)
+        values = self.alpha * hard + (1.0 - self.alpha) * soft
+        return labels.mean(values, size_of_samples(labels, class_weight))
 
     def _accumulate(self, log_p: Tensor, labels: Labels) -> None:
         if labels.index is not None:
@@ -142,6 +158,8 @@ class OnlineLabelSmoothing(Base):
             index = labels.weights.argmax(dim=1)
             counted = (log_p.argmax(dim=1) == index) & (labels.mask().sum(dim=1) == 1)
         counted = counted.to(self.correct_count.dtype)
+        if labels.sample_weight is not None:
+            counted = counted * labels.sample_weight.detach().to(counted.dtype)
         self.probability_sum.index_add_(0, index, log_p.exp().to(counted.dtype) * counted.unsqueeze(1))
         self.correct_count.index_add_(0, index, counted)
 
@@ -152,8 +170,9 @@ class OnlineLabelSmoothing(Base):
         if sum_over_ranks is not None:
             total, count = sum_over_ranks(total), sum_over_ranks(count)
         uniform = 1.0 / len(count)
-        seen = count.unsqueeze(1) > 0
-        self.soft_labels.copy_(torch.where(seen, total / count.clamp(min=1.0).unsqueeze(1), uniform))
+        unseen = count.unsqueeze(1) == 0
+        means = total / count.unsqueeze(1).masked_fill(unseen, 1.0)
+        self.soft_labels.copy_(means.masked_fill(unseen, uniform))
         self.probability_sum.zero_()
         self.correct_count.zero_()
 

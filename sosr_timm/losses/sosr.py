@@ -50,7 +50,7 @@ def selected_spread(logits: Tensor, labels: Labels, threshold: float = 0.99) -> 
 
 @PENALTIES.register("sosr")
 class SelectiveOutputSmoothing(Penalty):
-    """beta / (M K) * sum over selected samples and wrong classes of (z - mu)^2, divided by all M samples of the batch.
+    """beta / (M K) * sum over selected samples and wrong classes of (z - mu)^2, for all M samples that count.
 
     Args:
         threshold: P, in (0, 1]; 0.99 in every table of the paper.
@@ -70,4 +70,4 @@ class SelectiveOutputSmoothing(Penalty):
 
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         spread, selected = selected_spread(logits, labels, self.threshold)
-        return self.weighted_mean(spread), {"selected": selected.to(logits.dtype).mean()}
+        return self.weighted_mean(spread, labels), {"selected": labels.mean(selected.to(logits.dtype)).detach()}

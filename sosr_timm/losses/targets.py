@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from sosr_timm.losses.weights import check_sample_weight
+
 LABEL_WEIGHT = 1e-6  # a class is a label of a row when its un-smoothed weight exceeds this; less is rounding
 
 
@@ -19,12 +21,15 @@ class Labels:
         index: (M,) int64 for hard targets, else None.
         dense: (M, K) float, the target as it came, else None.
         smoothing: the label smoothing that is in `dense`.
+        sample_weight: (M,) numbers of at least 0 or bools, how many times each row counts, 0 where it is ignored; None
+            where every row counts once.
     """
 
     num_classes: int
     index: Tensor | None = None
     dense: Tensor | None = None
     smoothing: float = 0.0
+    sample_weight: Tensor | None = None
 
     @property
     def weights(self) -> Tensor | None:
@@ -40,8 +45,35 @@ class Labels:
         classes = torch.arange(self.num_classes, device=self.index.device)
         return self.index.unsqueeze(1) == classes
 
+    def mean(self, values: Tensor, size: Tensor | None = None) -> Tensor:
+        """The mean over the rows, each as many times as its sample weight says.
 
-def read_target(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Labels:
+        Args:
+            values: (M,).
+            size: (M,), what each row adds to the divisor; 1 where not given. Class weights have one.
+
+        Returns:
+            scalar; 0, with a gradient of 0, where nothing counts.
+        """
+        if self.sample_weight is None and size is None:
+            return values.mean()
+        if self.sample_weight is not None:
+            weight = self.sample_weight.to(values.dtype)
+            values = weight * values.masked_fill(weight == 0, 0.0)
+            size = weight if size is None else weight * size
+        total, divisor = values.sum(), size.sum()
+        # Divided by 1 where the result is thrown away: the gradient of 0 / 0 is no number even then.
+        empty = divisor == 0
+        return torch.where(empty, torch.zeros_like(total), total / divisor.masked_fill(empty, 1.0))
+
+
+def read_target(
+    logits: Tensor,
+    target: Tensor,
+    smoothing: float = 0.0,
+    ignore_index: int | None = None,
+    sample_weight: Tensor | None = None,
+) -> Labels:
     """Read a target as class indices or as the dense distributions that timm's Mixup and CutMix make.
 
     timm writes a label as 1 - s + s/K on its class and s/K elsewhere and mixes two of those, so with smoothing s the
@@ -51,13 +83,16 @@ def read_target(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Label
         logits: (M, K) floating point.
         target: (M,) integers in [0, K), or (M, K) floats that sum to 1 in each row.
         smoothing: the label smoothing that dense targets were made with, in [0, 1).
+        ignore_index: class index of rows that do not count; None where all do.
+        sample_weight: (M,), how many times each row counts; None for once.
 
     Returns:
-        the labels; dense ones in float32 or float64.
+        the labels; dense ones in float32 or float64. An ignored row has class 0 and weight 0.
 
     Raises:
-        ValueError: shapes or dtypes that fit neither form, an empty batch, or dense half-precision targets with
-            smoothing, whose labels can no longer be told from the smoothing.
+        ValueError: shapes or dtypes that fit neither form, an empty batch, dense targets where an index is to be
+            ignored, or dense half-precision targets with smoothing, whose labels can no longer be told from the
+            smoothing.
     """
     check_logits(logits)
     rows, classes = logits.shape
@@ -68,10 +103,19 @@ def read_target(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Label
         raise ValueError(f"target must have shape (M,) or (M, K), got {shape}")
     if target.shape[0] != rows:
         raise ValueError(f"target has {target.shape[0]} rows and logits have {rows}")
+    if sample_weight is not None:
+        check_sample_weight(sample_weight, rows)
     if target.ndim == 1:
         if target.is_floating_point() or target.is_complex() or target.dtype == torch.bool:
             raise ValueError(f"a target of shape (M,) must hold integers, got {target.dtype}")
-        return Labels(classes, index=target.long())
+        index = target.long()
+        if ignore_index is not None:
+            counts = index != ignore_index
+            index = index.masked_fill(~counts, 0)
+            sample_weight = counts if sample_weight is None else sample_weight * counts
+        return Labels(classes, index=index, sample_weight=sample_weight)
+    if ignore_index is not None:
+        raise ValueError("ignore_index is for class indices: give rows of a dense target a sample_weight of 0")
     if not target.is_floating_point():
         raise ValueError(f"a target of shape (M, K) must hold floats, got {target.dtype} in shape {shape}")
     if target.shape[1] != classes:
@@ -80,7 +124,7 @@ def read_target(logits: Tensor, target: Tensor, smoothing: float = 0.0) -> Label
         if smoothing:
             raise ValueError(f"dense targets with label smoothing must be float32 or float64, got {target.dtype}")
         target = target.float()
-    return Labels(classes, dense=target, smoothing=smoothing)
+    return Labels(classes, dense=target, smoothing=smoothing, sample_weight=sample_weight)
 
 
 def check_logits(logits: Tensor) -> None:

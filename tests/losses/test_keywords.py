@@ -62,4 +62,4 @@ def test_does_not_fit(value, annotation, message):
 def test_signature_of_a_term():
     assert list(keywords_of(OnlineLabelSmoothing)) == ["alpha", "init"]
     assert keywords_of(OnlineLabelSmoothing)["alpha"].annotation is float
-    assert context_of(OnlineLabelSmoothing) == {"num_classes"}
+    assert context_of(OnlineLabelSmoothing) == {"num_classes", "class_weight"}
