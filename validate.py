@@ -1,19 +1,6 @@
 """Evaluate a run, a checkpoint or a timm model: python validate.py RUN_FOLDER"""
 
-import sys
-
-from sosr_timm.distributed.processes import end_processes, run_main
-
-
-def main() -> int:
-    from sosr_timm.options.load import load
-    from sosr_timm.options.validate import ValidateOptions
-    from sosr_timm.validation.main import run_validation
-
-    return run_validation(load(ValidateOptions, sys.argv[1:], __doc__))
-
+from sosr_timm.validate import command
 
 if __name__ == "__main__":
-    code = run_main(main)
-    end_processes()
-    sys.exit(code)
+    command()

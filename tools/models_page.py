@@ -68,7 +68,7 @@ def waiting_lines(name: str) -> list[str]:
     return [
         f"`{name}`:\n",
         f"    accelerate launch train.py --config hparams/imagenet/{model}.yaml --loss sosr",
-        f"    python -m sosr_timm.hub publish RUN_FOLDER --repo-id {get_pretrained_cfg(name).hf_hub_id}\n",
+        f"    sosr-hub publish RUN_FOLDER --repo-id {get_pretrained_cfg(name).hf_hub_id}\n",
     ]
 
 

@@ -15,8 +15,8 @@ from sosr_timm.errors import UserError
 EXIT_USER_ERROR = 2
 
 
-def main(arguments: list[str]) -> int:
-    """Run a command line; returns the exit code."""
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line, by default that of this process; returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
         if given.command == "prepare":
@@ -28,10 +28,10 @@ def main(arguments: list[str]) -> int:
             return 0
         return _check(Path(given.folder))
     except UserError as error:
-        print(f"sosr_timm.data: error: {error}", file=sys.stderr)
+        print(f"sosr-data: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
     except KeyboardInterrupt:
-        print("sosr_timm.data: stopped; the same command goes on from here", file=sys.stderr)
+        print("sosr-data: stopped; run the same command again to continue", file=sys.stderr)
         return 130
 
 
@@ -46,7 +46,7 @@ def _check(folder: Path) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m sosr_timm.data", description=__doc__)
+    parser = argparse.ArgumentParser(prog="sosr-data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="make a checked folder from official archives")
     make.add_argument("name", help=f"of the data set: {', '.join(PREPARATIONS)}")
@@ -67,4 +67,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -6,6 +6,7 @@ import datetime
 import os
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import psutil
 import torch
@@ -140,10 +141,9 @@ def start_processes(
     set_threads(processes.device)
     asked = expected or _asked_of_launcher()
     if asked and asked > processes.count:
-        script = os.path.basename(sys.argv[0])
         raise UserError(
             f"{asked} processes were asked for, {processes.count} started; on CPUs start them with "
-            f"'ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script} ...'"
+            f"'ACCELERATE_USE_CPU=true torchrun --nproc_per_node {asked} {script_for_launchers()} ...'"
         )
     return processes
 
@@ -185,6 +185,14 @@ def _asked_of_launcher() -> int | None:
         if word == os.path.basename(sys.argv[0]) or word == sys.argv[0]:
             return None
     return None
+
+
+def script_for_launchers() -> str:
+    """How torchrun and `accelerate launch` start this program: `train.py`, or `-m sosr_timm.train` once installed."""
+    path = Path(sys.argv[0])
+    if path.suffix == ".py" and path.parent.name != "sosr_timm":
+        return path.name
+    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}"
 
 
 def end_processes() -> None:

@@ -1,17 +1,18 @@
-"""To the Hub and into its format: python -m sosr_timm.hub publish | push | convert"""
+"""To the Hub and into its format: sosr-hub publish | push | convert"""
 
 import sys
 from pathlib import Path
+from typing import NoReturn
 
 from sosr_timm.distributed.processes import end_processes, run_main
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
 USAGE = """\
-python -m sosr_timm.hub publish RUN_FOLDER --repo-id ORGANISATION/NAME.TAG    write a run's folder and push it
-python -m sosr_timm.hub push FOLDER --repo-id ORGANISATION/NAME.TAG           push a folder written before
-python -m sosr_timm.hub convert SOURCE DESTINATION [--model NAME]             write a folder from other weights
---help after the verb lists the options."""
+sosr-hub publish RUN_FOLDER --repo-id ORGANISATION/NAME.TAG    write a run's folder and push it
+sosr-hub push FOLDER --repo-id ORGANISATION/NAME.TAG           push a folder written before
+sosr-hub convert SOURCE DESTINATION [--model NAME]             write a folder from other weights
+`sosr-hub publish --help` lists the options of publish. Without the command: python -m sosr_timm.hub."""
 
 
 def publish_run(arguments: list[str]) -> int:
@@ -59,8 +60,13 @@ def main() -> int:
     return VERBS[arguments[0]](arguments[1:])
 
 
-if __name__ == "__main__":
-    sys.argv[0] = "sosr_timm.hub"  # what messages begin with
+def command() -> NoReturn:
+    """The command `sosr-hub`, and `python -m sosr_timm.hub`."""
+    sys.argv[0] = "sosr-hub"  # what messages begin with
     code = run_main(main)
     end_processes()
     sys.exit(code)
+
+
+if __name__ == "__main__":
+    command()

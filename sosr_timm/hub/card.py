@@ -11,6 +11,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from sosr_timm.environment import PACKAGES
 from sosr_timm.errors import UserError
+from sosr_timm.extras import import_extra
 from sosr_timm.hub.datasets import Dataset
 from sosr_timm.hub.methods import Method, methods_of
 from sosr_timm.hub.model_folder import Model
@@ -77,6 +78,7 @@ def write_card(
     form = model.image_format
     with torch.no_grad():
         features = model.network.eval().forward_features(torch.zeros(1, *form.input_size))
+    import_extra("jinja2", "hub", "a model card")
     card = ModelCard.from_template(
         data,
         template_path=str(TEMPLATE),

@@ -53,7 +53,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
         raise UserError(f"{folder} has no {missing[0]}: `publish` or `convert` write a folder that can be pushed")
-    again = f"{folder} is whole; go on with: python -m sosr_timm.hub push {folder} --repo-id {repo_id}"
+    again = f"{folder} is whole; go on with: sosr-hub push {folder} --repo-id {repo_id}"
     again += " --private" if private else ""
     if not get_token():
         raise UserError(f"the Hub wants a token: {LOGIN}. {again}")

@@ -32,7 +32,7 @@ def _not_found(variant: str) -> str:
         f"Train them with\n"
         f"    accelerate launch train.py --config hparams/imagenet/{variant}.yaml --loss sosr\n"
         f"and publish them with\n"
-        f"    python -m sosr_timm.hub publish RUN_FOLDER --repo-id {hub_id(variant, 'in1k')}\n"
+        f"    sosr-hub publish RUN_FOLDER --repo-id {hub_id(variant, 'in1k')}\n"
         f"or load a file with timm.create_model({variant!r}, pretrained=True, pretrained_cfg_overlay=dict(file=...)); "
         f"pretrained=False gives random weights."
     )

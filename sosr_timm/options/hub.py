@@ -1,4 +1,4 @@
-"""The options of `python -m sosr_timm.hub`: publish, push and convert."""
+"""The options of `sosr-hub`: publish, push and convert."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 from sosr_timm.errors import UserError
 from sosr_timm.options.config_file import read_mapping
 from sosr_timm.options.fields import Option, options_of
+from sosr_timm.options.recipes import find_config
 from sosr_timm.options.refused import Refusal
 from sosr_timm.registry import close_names
 
@@ -153,5 +154,5 @@ def load(groups: type[Groups], arguments: list[str], description: str = "") -> L
     """
     command_line = read_command_line(groups, arguments, description)
     path = command_line.get("config")
-    config = read_config(groups, path) if path else {}
+    config = read_config(groups, find_config(path)) if path else {}
     return Loaded(build(groups, {**config, **command_line}), config, command_line)

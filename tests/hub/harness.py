@@ -46,7 +46,7 @@ def reset() -> None:
 
 
 def hub_command(*arguments: object) -> int:
-    """`python -m sosr_timm.hub ARGUMENTS` in this process; a UserError is raised as it is."""
+    """`sosr-hub ARGUMENTS` in this process; a UserError is raised as it is."""
     reset()
     words = [str(argument) for argument in arguments]
     return program.VERBS[words[0]](words[1:])

@@ -26,10 +26,10 @@ def test_the_three_lines_of_the_readme(hub, runs, tmp_path, monkeypatch, capsys)
     (block,) = BLOCK.findall((ROOT / "README.md").read_text(encoding="utf-8"))
     publish, loading, validate = (shlex.split(line) for line in block.replace("ORGANISATION", "me").splitlines())
     monkeypatch.chdir(tmp_path)
-    shutil.copytree(runs / "ours", tmp_path / publish[4], symlinks=True)
+    shutil.copytree(runs / "ours", tmp_path / publish[2], symlinks=True)
 
-    assert publish[:3] == ["python", "-m", "sosr_timm.hub"]
-    assert hub_command(*publish[3:]) == 0
+    assert publish[0] == "sosr-hub"
+    assert hub_command(*publish[1:]) == 0
     assert list(hub.repositories) == ["me/cifar_resnet20.digits"]
 
     assert loading[0] == "python"
@@ -44,7 +44,7 @@ def test_the_three_lines_of_the_readme(hub, runs, tmp_path, monkeypatch, capsys)
     assert run_validation(load(ValidateOptions, validate[2:])) == 0
     found = json.loads(capsys.readouterr().out.splitlines()[-1])["weights"]["weights"]
     reset()
-    assert run_validation(load(ValidateOptions, [publish[4], "--dataset", "digits"])) == 0
+    assert run_validation(load(ValidateOptions, [publish[2], "--dataset", "digits"])) == 0
     expected = json.loads(capsys.readouterr().out.splitlines()[-1])["weights"]["weights"]
     assert found["count"] == 359
     assert found["top1"] == expected["top1"]
@@ -58,7 +58,7 @@ def test_models_md_is_what_the_package_has():
 
 def test_docs_hub_md_knows_every_flag_and_verb():
     text = (ROOT / "docs" / "hub.md").read_text(encoding="utf-8")
-    assert all(f"python -m sosr_timm.hub {verb} " in text for verb in VERBS)
+    assert all(f"sosr-hub {verb} " in text for verb in VERBS)
     for groups in (PublishOptions, PushOptions, ConvertOptions):
         flags = [option.flag for option in options_of(groups).values() if not option.positional]
         assert all(flag in text for flag in flags)

@@ -44,7 +44,7 @@ def test_a_failure_is_one_line_and_the_command_in_it_completes(hub, folder, faul
     assert hub.commits == []
     assert content(folder) == before
     fault.times = 0
-    (command,) = re.findall(r"python -m sosr_timm.hub (push .*)$", str(caught.value))
+    (command,) = re.findall(r"sosr-hub (push .*)$", str(caught.value))
     hub.requests.clear()
     assert hub_command(*command.split()) == 0
     assert hub.repositories[REPOSITORY] == before
@@ -98,7 +98,7 @@ def test_tokens(hub, folder, monkeypatch, token, message):
 def test_without_a_network(folder, monkeypatch):
     point_at("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    with pytest.raises(UserError, match=r"the push failed \(Connect.*go on with: python -m sosr_timm.hub push"):
+    with pytest.raises(UserError, match=r"the push failed \(Connect.*go on with: sosr-hub push"):
         hub_command("push", folder, "--repo-id", REPOSITORY)
 
 

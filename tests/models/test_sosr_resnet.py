@@ -77,7 +77,7 @@ def test_missing_weights_say_how_to_make_them(monkeypatch, name, kind):
     variant = name.removesuffix(".in1k")
     for part in (
         f"accelerate launch train.py --config hparams/imagenet/{variant}.yaml --loss sosr\n",
-        f"python -m sosr_timm.hub publish RUN_FOLDER --repo-id {HUB_ORGANISATION}/{variant}.in1k\n",
+        f"sosr-hub publish RUN_FOLDER --repo-id {HUB_ORGANISATION}/{variant}.in1k\n",
         "pretrained_cfg_overlay=dict(file=...)",
     ):
         assert part in str(caught.value)

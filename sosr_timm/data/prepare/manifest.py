@@ -119,7 +119,7 @@ def check_listing(manifest: Manifest, split: str) -> None:
         }
     else:
         present = {path for path in listed if (manifest.root / path).is_file()}
-    advice = f"prepare {manifest.name} again, or see all with: python -m sosr_timm.data check {manifest.root}"
+    advice = f"prepare {manifest.name} again, or see all with: sosr-data check {manifest.root}"
     for wrong, words in ((listed - present, "is missing"), (present - listed, "does not belong to the data set")):
         if wrong:
             raise UserError(f"{manifest.root / min(wrong)} {words} ({len(wrong):,} such files in {split}); {advice}")

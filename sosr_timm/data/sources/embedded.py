@@ -11,6 +11,7 @@ import numpy as np
 from sosr_timm.data.sources.names import DATASETS, is_training_split
 from sosr_timm.data.sources.source import ArraySource, ImageSource, SourceInfo
 from sosr_timm.errors import UserError
+from sosr_timm.extras import import_extra
 
 FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 
@@ -18,9 +19,7 @@ FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
 @DATASETS.register("digits")
 def digits(split: str, root: str | None, download: bool) -> ImageSource:
     """scikit-learn's 1,797 grey images of 8 x 8 pixels; every fifth image is held out for evaluation."""
-    from sklearn.datasets import load_digits
-
-    data = load_digits()
+    data = import_extra("sklearn.datasets", "digits", "--dataset digits").load_digits()
     held_out = np.arange(len(data.target)) % 5 == 4
     part = ~held_out if is_training_split(split, "digits") else held_out
     # The set stores 0..16; eight-bit images hold 0..255.

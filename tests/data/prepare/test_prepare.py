@@ -288,7 +288,7 @@ def test_a_missing_archive_says_where_it_comes_from(tmp_path, name):
     (tmp_path / "archives" / file).unlink()
     said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
     assert said.startswith(f"{name}: no {file} in {tmp_path / 'archives'}; get {preparation.spec.archives[0].file}")
-    assert f"from {preparation.spec.page}, then: python -m sosr_timm.data prepare {name} " in said
+    assert f"from {preparation.spec.page}, then: sosr-data prepare {name} " in said
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_the_command_line(tmp_path, capsys):
     small("cifar10", tmp_path / "archives")
     command = ["prepare", "cifar10", str(tmp_path / "archives" / "cifar-10-binary.tar.gz"), str(tmp_path / "made")]
     assert main(command) == 2
-    assert capsys.readouterr().err.startswith("sosr_timm.data: error: ")
+    assert capsys.readouterr().err.startswith("sosr-data: error: ")
     assert main([*command, "--allow-subset"]) == 0
     said = capsys.readouterr().out
     assert said.startswith(f"{tmp_path / 'made'}: cifar10, 10 classes, images: 50 in train, 10 in test")

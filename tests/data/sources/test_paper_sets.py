@@ -98,7 +98,7 @@ def test_a_changed_folder_is_refused_and_the_file_named(tmp_path):
     shutil.copy(root / "train" / "n01" / "n01_0.JPEG", root / "train" / "n01" / "copy.JPEG")
     said = refusal("tiny_imagenet", str(root), "train")
     assert said.startswith(f"{root / 'train/n01/copy.JPEG'} does not belong to the data set (1 such files in train)")
-    assert f"python -m sosr_timm.data check {root}" in said
+    assert f"sosr-data check {root}" in said
     assert len(open_source("tiny_imagenet", str(root), "val")) == 3
     (root / "val" / "n02" / "val_0.JPEG").unlink()
     assert refusal("tiny_imagenet", str(root), "val").startswith(f"{root / 'val/n02/val_0.JPEG'} is missing")
@@ -108,9 +108,7 @@ def test_a_changed_folder_is_refused_and_the_file_named(tmp_path):
 @pytest.mark.parametrize("name", CLASSES)
 def test_nothing_there_says_what_to_get(tmp_path, name):
     spec = PREPARATIONS[name].spec
-    advice = (
-        f"get {', '.join(archive.file for archive in spec.archives)} from {spec.page}, then: python -m sosr_timm.data"
-    )
+    advice = f"get {', '.join(archive.file for archive in spec.archives)} from {spec.page}, then: sosr-data"
     assert refusal(name, None, "train").startswith(f"{name}: its folder is not named (--data-dir); {advice}")
     assert refusal(name, str(tmp_path / "x"), "train").startswith(f"{name}: no folder {tmp_path / 'x'}; {advice}")
     assert refusal(name, str(tmp_path), "train").startswith(f"{name}: nothing of it in {tmp_path}; {advice}")
