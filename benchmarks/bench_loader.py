@@ -21,7 +21,6 @@ from timm.data.transforms import MaybePILToTensor
 from torch.utils.data import Dataset
 from torchvision import transforms
 
-from sosr_timm import results
 from sosr_timm.data.loaders.device_loader import DeviceImages, DeviceTrainingBatches
 from sosr_timm.data.loaders.worker_loader import TrainingBatches
 from sosr_timm.data.order.order import TrainingOrder, TrainingSampler
@@ -29,6 +28,7 @@ from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat, training_transform
 from sosr_timm.environment import environment
+from sosr_timm.files import write_json
 from tools.checkout import ROOT
 
 BATCH, PADDING = 128, 2
@@ -141,7 +141,7 @@ def main() -> None:
         "environment": environment(),
     }
     if not arguments.quick:
-        results.write_json(ROOT / "results" / f"bench_loader_{device.type}.json", record)
+        write_json(ROOT / "results" / f"bench_loader_{device.type}.json", record)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from torch import Tensor
 from benchmarks.loss_contenders import COMPILED, FOUR, REFERENCE, contenders, make_batch
 from benchmarks.memory import peak_bytes
 from sosr_timm.environment import environment
-from sosr_timm.results import write_json
+from sosr_timm.files import write_json
 from tools.checkout import ROOT
 
 SHAPES = [(128, 100), (256, 1000), (1024, 1000), (4096, 1000), (256, 21_841)]

@@ -22,8 +22,8 @@ from rich.table import Table
 from timm.task import ClassificationTask
 
 import sosr_timm
-from sosr_timm import results
 from sosr_timm.environment import environment
+from sosr_timm.files import write_json
 from tools.checkout import ROOT
 
 AGAIN = "ce again"
@@ -145,7 +145,7 @@ def main() -> None:
         "environment": environment(),
     }
     if not arguments.quick:
-        results.write_json(ROOT / "results" / f"bench_step_{device.type}.json", record)
+        write_json(ROOT / "results" / f"bench_step_{device.type}.json", record)
 
 
 if __name__ == "__main__":

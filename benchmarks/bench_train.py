@@ -27,10 +27,10 @@ from timm.optim import create_optimizer_v2
 from torch import nn
 
 from benchmarks.bench_loader import Pairs, timm_loader
-from sosr_timm import results
 from sosr_timm.checkpoints.run_folder import claim_folder
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.environment import environment
+from sosr_timm.files import write_json
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.training.build import build_run
@@ -188,7 +188,7 @@ def main() -> None:
     }
     if not arguments.quick:
         kind = processes.device.type
-        results.write_json(ROOT / "results" / f"bench_train_{kind}.json", record)
+        write_json(ROOT / "results" / f"bench_train_{kind}.json", record)
 
 
 if __name__ == "__main__":

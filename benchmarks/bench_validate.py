@@ -23,13 +23,13 @@ from timm.utils import AverageMeter, accuracy
 from torch import nn
 
 from benchmarks.bench_loader import Pairs
-from sosr_timm import results
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.data.sources.source import ImageSource, spread
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.environment import environment
+from sosr_timm.files import write_json
 from sosr_timm.options.validate import EvaluationDataOptions
 from sosr_timm.validation.loader import make_loader
 from sosr_timm.validation.measure import measure
@@ -114,7 +114,7 @@ def main() -> None:
     }
     if not arguments.quick:
         path = ROOT / "results" / f"bench_validate_{processes.device.type}.json"
-        results.write_json(path, record)
+        write_json(path, record)
 
 
 if __name__ == "__main__":

@@ -22,11 +22,11 @@ from pathlib import Path
 
 import torch
 
-from sosr_timm import results
 from sosr_timm.checkpoints.format import DamagedCheckpoint, checkpoint_folders, read_manifest
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.distributed.processes import run_main
 from sosr_timm.environment import environment
+from sosr_timm.files import write_json
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.training.main import run_training
@@ -215,7 +215,7 @@ def main() -> None:
         print(part, "  ".join(f"{name} {value}" for name, value in record[part].items()))
     for name, line in record["bad_input"].items():
         print(f"{name:30s} {line}")
-    results.write_json(ROOT / "results" / arguments.output, record)
+    write_json(ROOT / "results" / arguments.output, record)
 
 
 if __name__ == "__main__":

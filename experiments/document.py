@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from experiments.sections import section
 from experiments.table_file import TABLES, read_table, table_names
 from experiments.tables import Table
 from sosr_timm.errors import UserError
+from sosr_timm.files import write_text
 from tools.checkout import ROOT
 
 DOCUMENT = ROOT / "docs" / "results.md"
@@ -58,9 +58,7 @@ def report(parsed: argparse.Namespace) -> int:
     for old in folder.glob("*.png"):
         if old.name not in figures:
             old.unlink()
-    temporary = DOCUMENT.with_suffix(".tmp")
-    temporary.write_text(text, encoding="utf-8")
-    os.replace(temporary, DOCUMENT)
+    write_text(DOCUMENT, text)
     print(f"{DOCUMENT.relative_to(ROOT)} and {len(figures)} figures written")
     return 0
 

@@ -6,6 +6,8 @@ import os
 
 import torch
 
+from sosr_timm.environment import usable_cores
+
 MOST_ON_CPU = 4
 
 
@@ -17,11 +19,6 @@ def usable_gpus() -> list[str]:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = [name.strip() for name in visible.split(",")] if visible else [str(index) for index in range(count)]
     return names[:count]
-
-
-def usable_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def seats(jobs: int | None, launched: bool = False) -> list[dict[str, str]]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from experiments.statistics import Mean
+from sosr_timm.files import replacing
 
 BLUE, RED, GREY = "#3b6ea5", "#c8553d", "#555555"
 MOST_CURVES = 10  # colours of the cycle that can be told apart
@@ -108,11 +108,5 @@ def grid_figure(
 
 def write_figure(figure: Any, path: str | os.PathLike) -> None:
     """Write a figure as PNG, whole or not at all, with the same bytes for the same content."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)

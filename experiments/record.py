@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.results import RunResult, content_of, result_from, write_json
+from sosr_timm.files import write_json
+from sosr_timm.results import RunResult, content_of, result_from
 
 FORMAT = 1
 FIELDS = {"table": str, "row": dict, "conditions": dict, "key": str, "curve": list, "run": dict}

@@ -25,10 +25,9 @@ def environment() -> dict[str, Any]:
 
     import sosr_timm
 
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return {
         "cpu": _cpu_model(),
-        "cores": usable,
+        "cores": usable_cores(),
         "threads": torch.get_num_threads(),
         "gpus": [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())],
         "cuda": torch.version.cuda if torch.cuda.is_available() else None,
@@ -38,6 +37,11 @@ def environment() -> dict[str, Any]:
         **{package: _version(package) for package in PACKAGES},
         "commit": _commit(),
     }
+
+
+def usable_cores() -> int:
+    """The logical CPU cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _version(package: str) -> str | None:

@@ -8,11 +8,12 @@ import json
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from sosr_timm.files import write_json
 
 FORMAT = 1
 
@@ -66,39 +67,6 @@ def digest(options: Mapping[str, Any]) -> str:
     """16 hexadecimal digits, the same for the same options (what JSON can hold; tuples count as lists) in any order."""
     text = json.dumps(options, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def write_json(path: str | os.PathLike, content: Any) -> None:
-    """Write strict JSON so that a crash leaves the old file or the new one, never half of one; makes missing folders.
-
-    Raises:
-        ValueError: a number is not finite.
-    """
-    text = json.dumps(content, indent=2, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-@contextmanager
-def replacing(path: str | os.PathLike) -> Iterator[Path]:
-    """A path to write to, which takes the place of `path` at the end: a crash leaves the old file or the new one.
-
-    Missing folders are made.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        yield temporary
-        with open(temporary, "rb") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    if os.name == "posix":  # where a folder can be synced, sync the rename itself
-        folder = os.open(path.parent, os.O_RDONLY)
-        os.fsync(folder)
-        os.close(folder)
 
 
 def save_result(result: RunResult, folder: str | os.PathLike, name: str | None = None) -> Path:

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
 LADDER = [
-    {"version", "errors", "registry", "environment", "results", "published"},
+    {"version", "errors", "registry", "environment", "files", "published"},
+    {"results"},
     {"kernels", "extras"},
     {"losses", "models", "metrics"},
     {"options", "distributed", "data"},

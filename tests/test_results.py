@@ -3,12 +3,12 @@
 import dataclasses
 import json
 import math
-import os
 
 import pytest
 
 from sosr_timm.environment import environment
-from sosr_timm.results import RunResult, digest, load_result, load_results, save_result, write_json
+from sosr_timm.files import write_json
+from sosr_timm.results import RunResult, digest, load_result, load_results, save_result
 
 
 def result(**changes) -> RunResult:
@@ -111,22 +111,6 @@ def test_other_files_are_refused(tmp_path, text):
     path.write_text(text)
     with pytest.raises(ValueError, match=r"other\.json"):
         load_result(path)
-
-
-def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
-    path = tmp_path / "state.json"
-    write_json(path, {"a": 1})
-    with pytest.raises(ValueError, match="JSON"):
-        write_json(path, {"a": math.nan})
-
-    def crash(descriptor):
-        raise OSError("disk full")
-
-    monkeypatch.setattr(os, "fsync", crash)
-    with pytest.raises(OSError, match="disk full"):
-        write_json(path, {"a": 2})
-    assert json.loads(path.read_text()) == {"a": 1}
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_digest():

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from sosr_timm.checkpoints.serialization import join, split, storable
 from sosr_timm.errors import UserError
+from sosr_timm.files import reach_disk
 
 FORMAT = 1
 MANIFEST = "manifest.json"
@@ -49,7 +50,7 @@ def write_part(folder: Path, name: str, state: Any) -> None:
     if tensors:
         path = folder / f"{name}.safetensors"
         save_file(storable(tensors), str(path))
-        _reach_disk(path)
+        reach_disk(path)
     path = folder / f"{name}.json"
     with open(path, "w", encoding="utf-8") as file:
         json.dump(content, file, indent=1)
@@ -79,7 +80,7 @@ def write_manifest(folder: Path, about: dict[str, Any]) -> None:
     files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     path = folder / MANIFEST
     path.write_text(_sealed({"format": FORMAT, **about, "files": files}), encoding="utf-8")
-    _reach_disk(path)
+    reach_disk(path)
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -130,19 +131,11 @@ def _slow_digest(file: Any) -> str:
     return digest.hexdigest()
 
 
-def _reach_disk(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def publish(temporary: Path, final: Path) -> None:
     """Give a whole checkpoint its name; an older one of the same name makes room only now."""
     for path in temporary.iterdir():
-        _reach_disk(path)
-    _reach_disk(temporary)
+        reach_disk(path)
+    reach_disk(temporary)
     if final.exists():
         doomed = final.with_name(f".old-{final.name}")
         shutil.rmtree(doomed, ignore_errors=True)
@@ -151,7 +144,7 @@ def publish(temporary: Path, final: Path) -> None:
         shutil.rmtree(doomed, ignore_errors=True)
     else:
         os.replace(temporary, final)
-    _reach_disk(final.parent)
+    reach_disk(final.parent)
 
 
 def point(link: Path, target: Path) -> None:

@@ -12,8 +12,8 @@ from typing import IO, Any
 
 import yaml
 
-from sosr_timm.errors import UserError
-from sosr_timm.results import write_json
+from sosr_timm.errors import UserError, one_line, reason_of
+from sosr_timm.files import write_json
 
 OPTIONS, ABOUT, METRICS, SUMMARY, CHECKPOINTS = (
     "options.yaml",
@@ -80,7 +80,7 @@ class RunFolder:
             options = yaml.safe_load(self.options.read_text(encoding="utf-8"))
             about = json.loads(self.about.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-            raise UserError(f"{self.path} is no whole run folder ({' '.join(str(error).split())})") from None
+            raise UserError(f"{self.path} is no whole run folder ({one_line(error)})") from None
         if not isinstance(options, dict) or not isinstance(about, dict):
             raise UserError(f"{self.path} is no whole run folder ({OPTIONS} or {ABOUT} holds no mapping)")
         return options, about
@@ -102,7 +102,7 @@ def claim_folder(output: Path, name: str) -> RunFolder:
             if not path.is_dir():
                 raise UserError(f"run folder {path} cannot be made: a file of that name is in the way") from None
         except OSError as error:
-            raise UserError(f"run folder {path} cannot be made ({error.strerror})") from None
+            raise UserError(f"run folder {path} cannot be made ({reason_of(error)})") from None
     raise UserError(f"{output} holds 10,000 runs called {name}: give another --experiment")
 
 

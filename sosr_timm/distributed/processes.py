@@ -15,7 +15,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import PartialState
 
 from sosr_timm.distributed.threads import set_threads
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 EXIT_USER_ERROR = 2
 
@@ -155,7 +155,7 @@ def _choose_device(name: str | None) -> None:
     try:
         torch.empty(0, device=name)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise UserError(f"--device {name}: {' '.join(str(error).split())[:200]}") from None
+        raise UserError(f"--device {name}: {one_line(error)}") from None
     if torch.device(name).index is not None and torch.device(name).type != "cpu":
         torch.accelerator.set_device_index(torch.device(name).index)
 

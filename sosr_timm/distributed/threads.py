@@ -7,6 +7,8 @@ import os
 import psutil
 import torch
 
+from sosr_timm.environment import usable_cores
+
 VARIABLE = "OMP_NUM_THREADS"
 LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch.distributed.launch")
 LOCAL_PROCESSES = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
@@ -25,9 +27,8 @@ def threads_of_process(cores: int, local_processes: int, chosen: int | None) -> 
 
 def cores_available() -> int:
     """Physical cores among those that this process may run on: a second thread on a core brings little."""
-    may_run_on = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     logical, physical = psutil.cpu_count() or 1, psutil.cpu_count(logical=False) or 1
-    return max(1, may_run_on * min(physical, logical) // logical)
+    return max(1, usable_cores() * min(physical, logical) // logical)
 
 
 def chosen_threads() -> int | None:

@@ -13,7 +13,7 @@ from timm.models import clean_state_dict, get_pretrained_cfg
 from torch import Tensor
 
 from sosr_timm.data.sources.source import SourceInfo
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.hub.model_folder import Model, new_folder, tag_of, write_model
 from sosr_timm.hub.publish import model_of_run
 from sosr_timm.options.hub import ConversionOptions, ConvertOptions
@@ -80,7 +80,7 @@ def model_of_file(path: Path, options: ConversionOptions, ema: bool, tag: str) -
         network = timm.create_model(name, **{key: value for key, value in known.items() if value is not None}, **extra)
         network.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"{path} does not hold {name} ({' '.join(str(error).split())[:300]})") from None
+        raise UserError(f"{path} does not hold {name} ({one_line(error)})") from None
     fed = {key: arguments.get(key) for key in INPUT}
     fed.update({key: getattr(options, key, None) for key in INPUT if getattr(options, key, None)})
     # As weights that somebody published: what is not said otherwise is what timm knows of them.
@@ -102,7 +102,7 @@ def read_weights(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals([argparse.Namespace]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a foreign file can fail in any way; none of them may pass
-        text = " ".join(str(error).split())[:200]
+        text = one_line(error)
         raise UserError(f"{path} cannot be read as weights without executing what it holds ({text})") from None
     if not isinstance(content, dict):
         raise UserError(f"{path} holds no weights by name but a {type(content).__name__}")

@@ -17,7 +17,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from sosr_timm.data.transforms.image import ImageFormat
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.models.weights import timm_architecture
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -131,7 +131,7 @@ def check_model(network: nn.Module, folder: Path) -> None:
         with torch.random.fork_rng(devices=[]):
             loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (RuntimeError, TypeError, ValueError) as error:
-        raise UserError(f"timm cannot load what was written ({' '.join(str(error).split())[:300]})") from None
+        raise UserError(f"timm cannot load what was written ({one_line(error)})") from None
     expected, found = network.state_dict(), loaded.state_dict()
     different = sorted(expected.keys() ^ found.keys())
     different = different or [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]

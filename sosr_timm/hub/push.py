@@ -10,7 +10,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, get_token
 from huggingface_hub.errors import HFValidationError
 from huggingface_hub.utils import validate_repo_id
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.hub.model_folder import CONFIG, WEIGHTS
 from sosr_timm.version import __version__
 
@@ -26,7 +26,7 @@ def check_repository(repo_id: str) -> str:
     try:
         validate_repo_id(repo_id)
     except HFValidationError as error:
-        raise UserError(f"--repo-id {repo_id!r}: {' '.join(str(error).split())}") from None
+        raise UserError(f"--repo-id {repo_id!r}: {one_line(error)}") from None
     if repo_id.count("/") != 1:
         raise UserError(f"--repo-id {repo_id!r}: expected ORGANISATION/NAME.TAG, as sosr-timm/sosr_resnet50.in1k")
     return repo_id
@@ -83,7 +83,7 @@ def reason(error: BaseException, repo_id: str) -> str:
         return f"the Hub does not accept the token (401): {LOGIN}"
     if status == 403:
         return f"the token may not write to {owner} (403): it takes a token with write access, of a member of {owner}"
-    text = " ".join(str(root_of(error)).split())[:300] or type(error).__name__
+    text = one_line(root_of(error))
     if status is None:
         return f"the push failed ({type(root_of(error)).__name__}: {text})"
     return f"the Hub answered {status} ({text})"

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sosr_timm.errors import one_line
 from sosr_timm.losses.base import BASES, PENALTIES
 from sosr_timm.losses.keywords import context_of, fit, keywords_of
 from sosr_timm.registry import close_names
@@ -128,9 +129,9 @@ def term_nodes(text: str) -> list[ast.expr]:
     except SyntaxError as error:
         line = "" if error.lineno in (None, 1) else f" line {error.lineno},"
         where = f"in{line} column {error.offset}" if error.offset else "at its end"
-        raise fault(text, f"not readable {where}: {' '.join(str(error.msg).split())}") from None
+        raise fault(text, f"not readable {where}: {one_line(error.msg)}") from None
     except ValueError as error:
-        raise fault(text, f"not readable: {' '.join(str(error).split())}") from None
+        raise fault(text, f"not readable: {one_line(error)}") from None
     except (MemoryError, RecursionError):
         raise fault(text, "not readable: too many terms or nested too deeply") from None
     nodes = []

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from sosr_timm.results import replacing
+from sosr_timm.files import replacing
 
 BLUE, RED, GREEN, GREY = "#3b6ea5", "#c8553d", "#4c9a6a", "#555555"
 LARGEST_NAMED = 30  # classes whose names fit beside a matrix

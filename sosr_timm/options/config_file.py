@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.registry import close_names
 
 # What PyYAML raises on text that is no YAML or on values such as `!!int ''`.
@@ -67,7 +67,7 @@ def _reason(error: Exception) -> str:
     if isinstance(error, RecursionError):
         return "nested too deeply"
     if isinstance(error, (yaml.YAMLError, ValueError)):
-        return getattr(error, "problem", None) or " ".join(str(error).split())
+        return getattr(error, "problem", None) or one_line(error)
     return "a value does not fit its tag"
 
 

@@ -12,7 +12,7 @@ from torch import nn
 
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.setup.model import check_model_name
@@ -74,7 +74,7 @@ def make_distillation(
         task = _task(student, teacher, options, {**common, **weights})
         _try_once(task, teacher, options, torch.zeros(2, *form_shape(form), device=device, dtype=dtype))
     except (RuntimeError, ValueError, AssertionError, TypeError, AttributeError) as error:
-        raise UserError(f"--kd-model-name {options.kd_model_name}: {' '.join(str(error).split())[:300]}") from None
+        raise UserError(f"--kd-model-name {options.kd_model_name}: {one_line(error)}") from None
     return task
 
 

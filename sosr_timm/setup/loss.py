@@ -11,7 +11,7 @@ from timm.data.mixup import mixup_target
 from timm.loss import create_classification_loss
 from timm.loss.class_weights import CLASS_WEIGHT_METHODS, load_class_stats, resolve_class_weights
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.losses.compose import ComposedLoss, create_loss
 from sosr_timm.losses.spec import LossSpec, parse_loss
 from sosr_timm.losses.timm_factory import merge
@@ -110,14 +110,14 @@ def _class_stats(path: str | None) -> tuple[torch.Tensor, int] | None:
     try:
         return load_class_stats(path)
     except (OSError, ValueError, TypeError) as error:
-        raise UserError(f"--class-stats {path}: {' '.join(str(error).split())}") from None
+        raise UserError(f"--class-stats {path}: {one_line(error)}") from None
 
 
 def _weights(flag: str, kind: str, text: str, stats: tuple[torch.Tensor, int] | None) -> float | list[float]:
     try:
         weights = resolve_class_weights(text, kind, stats)
     except (OSError, ValueError, TypeError, json.JSONDecodeError) as error:
-        raise UserError(f"{flag} {text}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{flag} {text}: {one_line(error)}") from None
     return weights.tolist() if isinstance(weights, torch.Tensor) else weights
 
 
@@ -164,5 +164,5 @@ def make_loss(options: LossOptions, task: TaskOptions, num_classes: int, mixed: 
             target = mixup_target(target, num_classes, 0.7, loss.smoothing, multi_label)
         loss.eval()(torch.zeros(len(target), num_classes), target)
     except (ValueError, RuntimeError) as error:
-        raise UserError(f"--loss '{loss_text(options, task)}': {' '.join(str(error).split())}") from None
+        raise UserError(f"--loss '{loss_text(options, task)}': {one_line(error)}") from None
     return loss.train()

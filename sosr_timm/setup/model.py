@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from sosr_timm.data.sources.source import SourceInfo
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.models.download import checked_download
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.registry import close_names
@@ -149,4 +149,4 @@ def _check_file(path: str, what: str) -> None:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(str(error).split()) or type(error).__name__
+    return one_line(error)

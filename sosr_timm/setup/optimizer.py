@@ -6,7 +6,7 @@ import torch
 from timm.optim import create_optimizer_v2, list_optimizers
 from torch import nn
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.train import OptimizerOptions, ScheduleOptions
 from sosr_timm.registry import close_names
 
@@ -50,4 +50,4 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions, lr: float) -> 
             **options.opt_kwargs,
         )
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        raise UserError(f"--opt {options.opt}: {' '.join(str(error).split())}") from None
+        raise UserError(f"--opt {options.opt}: {one_line(error)}") from None

@@ -9,7 +9,7 @@ import torch
 from timm.scheduler import PlateauLRScheduler, create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.schedule import ScheduleOptions
 from sosr_timm.registry import close_names
 
@@ -138,7 +138,7 @@ def create_schedule(
                 updates_per_epoch=updates_per_epoch,
             )
     except (AssertionError, ValueError, TypeError) as error:
-        raise UserError(f"--sched {options.sched}: {' '.join(str(error).split())}") from None
+        raise UserError(f"--sched {options.sched}: {one_line(error)}") from None
     _check_start(options, epochs)
     if isinstance(scheduler, PlateauLRScheduler):
         schedule = PlateauSchedule(scheduler)

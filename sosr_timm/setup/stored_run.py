@@ -16,7 +16,7 @@ from sosr_timm.checkpoints.format import EMA, MANIFEST, MODEL, latest_complete, 
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.sources.source import SourceInfo
 from sosr_timm.data.transforms.image import ImageFormat
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import build, check_values
 from sosr_timm.options.train import ModelOptions, TrainOptions
@@ -106,7 +106,7 @@ def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
         try:
             network.load_state_dict(without_split_batch_norm(load_file(str(path))))
         except RuntimeError as error:
-            raise UserError(f"{path} does not fit {options.model} ({' '.join(str(error).split())[:300]})") from None
+            raise UserError(f"{path} does not fit {options.model} ({one_line(error)})") from None
         networks[title] = network
     return networks
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
@@ -12,7 +11,8 @@ from safetensors.torch import load_file, save_file
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.sources.long_tail_and_noise import labels_digest
 from sosr_timm.data.sources.source import ImageSource
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line, reason_of
+from sosr_timm.files import replacing
 
 NAME = "training_labels.safetensors"
 
@@ -26,14 +26,12 @@ def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
     if "labels_sha256" not in source.info.origin:
         return
     path = folder.path / NAME
-    temporary = path.with_name(f".{NAME}.tmp")
     tensors = {"indices": torch.from_numpy(source.indices), "labels": torch.from_numpy(source.labels)}
     try:
-        save_file(tensors, str(temporary), {"sha256": source.info.origin["labels_sha256"]})
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            save_file(tensors, str(temporary), {"sha256": source.info.origin["labels_sha256"]})
     except (OSError, SafetensorError) as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{path} could not be written ({getattr(error, 'strerror', None) or error})") from None
+        raise UserError(f"{path} could not be written ({reason_of(error)})") from None
 
 
 def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
@@ -61,4 +59,4 @@ def read_training_labels(path: Path) -> dict:
         tensors = load_file(str(path))
         return {name: tensors[name].numpy() for name in ("indices", "labels")}
     except (OSError, KeyError, SafetensorError) as error:
-        raise UserError(f"{path} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"{path} cannot be read ({one_line(error)})") from None

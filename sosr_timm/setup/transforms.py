@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from sosr_timm.data.transforms.image import ImageFormat, Transform, evaluation_transform, training_transform
 from sosr_timm.data.transforms.test_time_views import AveragedViews
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.train import AugmentationOptions, SizeOptions
 
 BLUR_RADIUS = 11  # timm's kernel has 23 pixels
@@ -67,7 +67,7 @@ def make_training_transform(
             re_count=options.recount,
         )
     except (AssertionError, KeyError, ValueError) as error:
-        raise UserError(f"augmentation: {' '.join(str(error).split()) or type(error).__name__}") from None
+        raise UserError(f"augmentation: {one_line(error)}") from None
 
 
 def make_evaluation_transform(form: ImageFormat, views: int, as_bytes: bool = False) -> Transform:

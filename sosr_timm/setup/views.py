@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from sosr_timm.data.transforms.image import ImageFormat
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.losses.spec import LossSpec
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.sample_order import batch_sizes
@@ -101,7 +101,7 @@ def try_sizes(model: nn.Module, forms: list[ImageFormat]) -> None:
             model(torch.zeros(1, *form.input_size))
         except (AssertionError, RuntimeError, ValueError) as error:
             raise UserError(
-                f"--train-img-sizes {form.height}: the model does not take that size ({' '.join(str(error).split())}); "
+                f"--train-img-sizes {form.height}: the model does not take that size ({one_line(error)}); "
                 "many transformers do with --model-kwargs dynamic_img_size=True"
             ) from None
     model.train()

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.errors import reason_of
 
 
 class MetricsLog:
@@ -53,7 +54,7 @@ class MetricsLog:
         try:
             self._write_pending(path)
         except OSError as error:
-            logging.getLogger("sosr_timm").warning("%s not written (%s): kept for later", path.name, error.strerror)
+            logging.getLogger("sosr_timm").warning("%s not written (%s): kept for later", path.name, reason_of(error))
 
     def _write_pending(self, path: Path) -> None:
         text = self._pending.get(path, "")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sosr_timm.data.transforms.image import ImageFormat
+from sosr_timm.errors import reason_of
 
 
 class SavedImages:
@@ -46,5 +47,5 @@ class SavedImages:
             self.folder.mkdir(exist_ok=True)
             save_image(images.clamp(0, 1), str(self.folder / f"train-batch-{step}.jpg"), padding=0)
         except OSError as error:
-            return f"images of step {step} not written: {error.strerror or error}"
+            return f"images of step {step} not written: {reason_of(error)}"
         return ""

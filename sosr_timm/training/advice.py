@@ -11,6 +11,7 @@ import torch
 
 from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
 from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.environment import usable_cores
 from sosr_timm.errors import UserError
 from sosr_timm.training.run import Run
 
@@ -20,8 +21,7 @@ SHORTEST = 2.0  # seconds that make a measurement
 
 def cores_of_process(processes: int) -> int:
     """CPU cores for each of the processes on this machine."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores // max(1, processes))
+    return max(1, usable_cores() // max(1, processes))
 
 
 def about_data(share: float, workers: int, cores: int) -> str:

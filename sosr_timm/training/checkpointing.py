@@ -26,7 +26,7 @@ from sosr_timm.checkpoints.format import (
     write_part,
 )
 from sosr_timm.checkpoints.serialization import module_state
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.training.run import Progress, Run
 from sosr_timm.version import __version__
 
@@ -131,7 +131,7 @@ def _explain(run: Run, error: Exception) -> str:
     except OSError:
         free = 0
     needed = sum(tensor.nbytes for tensor in run.model.state_dict().values()) * (3 + (run.ema is not None))
-    reason = getattr(error, "strerror", None) or error
+    reason = reason_of(error)
     return f"{reason} (a checkpoint takes about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)"
 
 
@@ -197,7 +197,7 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
         run.schedule.load_state_dict(shared["schedule"])
         _restore_rank(run, ranks)
     except (RuntimeError, ValueError, KeyError, OSError) as error:
-        raise UserError(f"{checkpoint} does not fit this run ({' '.join(str(error).split())[:300]})") from None
+        raise UserError(f"{checkpoint} does not fit this run ({one_line(error)})") from None
     run.progress = Progress(**shared["progress"])
     if run.processes.is_main:
         run.metrics_log.cut(shared["journal"])

@@ -8,11 +8,11 @@ from typing import Any
 
 from rich.table import Table
 
-from sosr_timm import results
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
+from sosr_timm.files import write_json
 from sosr_timm.metrics.paired import compare_correct
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
@@ -151,7 +151,7 @@ def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateO
     folder = options.report.output or (run.folder.path if run else None)
     try:
         if folder:
-            results.write_json(Path(folder) / RECORD, record)
+            write_json(Path(folder) / RECORD, record)
     except OSError as error:
         raise UserError(f"{folder}/{RECORD} cannot be written ({error})") from None
     file = options.report.results_file

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sosr_timm import results
 from sosr_timm.data.sources.source import ImageSource
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, reason_of
+from sosr_timm.files import replacing
 from sosr_timm.metrics.samples import Samples
 
 MOST_LOGITS = 100_000_000  # 400 MB
@@ -54,7 +54,7 @@ def write_predictions(path: Path, samples: Samples, source: ImageSource, subject
     """
     names = [source.name(index) for index in range(len(source))]
     try:
-        with results.replacing(path) as temporary:
+        with replacing(path) as temporary:
             if path.suffix == ".csv":
                 _write_table(temporary, samples, names)
                 return
@@ -73,7 +73,7 @@ def write_predictions(path: Path, samples: Samples, source: ImageSource, subject
             with open(temporary, "wb") as file:
                 np.savez_compressed(file, **arrays)
     except OSError as error:
-        raise UserError(f"--predictions {path} cannot be written ({error.strerror or error})") from None
+        raise UserError(f"--predictions {path} cannot be written ({reason_of(error)})") from None
 
 
 def _write_table(path: Path, samples: Samples, names: list[str]) -> None:

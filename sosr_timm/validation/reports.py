@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console as RichConsole
 from rich.table import Table
 
-from sosr_timm import results
+from sosr_timm.files import replacing, write_json
 from sosr_timm.metrics.confusion import ClassCounts, confusion_matrix
 from sosr_timm.metrics.plots import confusion_plot, reliability_plot
 from sosr_timm.validation.evaluation import Evaluation
@@ -101,7 +101,7 @@ def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
         OSError: they cannot be written.
     """
     record = found.record
-    results.write_json(folder / RECORD, record)
+    write_json(folder / RECORD, record)
     if "task" in record:
         return
     panels: dict[str, dict[str, Any]] = {}
@@ -130,5 +130,5 @@ def _named(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[list[Any
 
 def write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Rows as CSV, whole or not at all."""
-    with results.replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
+    with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)

@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from sosr_timm import results
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line, reason_of
+from sosr_timm.files import replacing, write_json
 
 FORMATS = {".csv": "csv", ".json": "json", ".md": "md"}
 DIGITS = {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0, "loss": 4}
@@ -72,7 +72,7 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
 
 def failed_row(name: str, checkpoint: str, error: BaseException) -> dict[str, Any]:
     """The row of a model that could not be evaluated."""
-    said = " ".join(str(error).split())[:300]
+    said = one_line(error)
     text = said if isinstance(error, UserError) else f"{type(error).__name__}: {said}"
     return {"model": name, "checkpoint": checkpoint, "error": text}
 
@@ -96,13 +96,13 @@ def write_results(file: str, form: str, rows: list[dict[str, Any]], record: dict
     """
     try:
         if form == "json":
-            results.write_json(file, record if record is not None else best_first(rows))
+            write_json(file, record if record is not None else best_first(rows))
         else:
             text = (_csv if form == "csv" else _markdown)(best_first(rows))
-            with results.replacing(file) as temporary:
+            with replacing(file) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="")
     except OSError as error:
-        raise UserError(f"--results-file {file} cannot be written ({error.strerror or error})") from None
+        raise UserError(f"--results-file {file} cannot be written ({reason_of(error)})") from None
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

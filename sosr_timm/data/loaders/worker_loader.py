@@ -21,6 +21,7 @@ from sosr_timm.data.transforms.image import ImageFormat, Transform
 from sosr_timm.data.transforms.image_modes import to_mode
 from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import NormalisedBatches, Normalization
+from sosr_timm.errors import one_line
 
 # What Pillow and the readers raise for a file that is not a whole image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
@@ -77,7 +78,7 @@ class TrainingBatches(Dataset):
             try:
                 image, label = _load(self.source, index, self.image_mode)
             except UNREADABLE as error:
-                unreadable.append(Unreadable(index, self.source.name(index), " ".join(str(error).split())))
+                unreadable.append(Unreadable(index, self.source.name(index), one_line(error)))
                 samples.append(None)
                 continue
             copy = key.copies[place] if key.copies else 0
@@ -99,15 +100,19 @@ class TrainingBatches(Dataset):
 
     @staticmethod
     def _stack(samples: list[tuple[Tensor, int | np.ndarray] | None]) -> tuple[Tensor, Tensor]:
-        readable = [position for position, sample in enumerate(samples) if sample is not None]
+        readable = [sample for sample in samples if sample is not None]
         if not readable:
             return torch.empty(0), torch.empty(0, dtype=torch.int64)
-        if len(readable) < len(samples):
-            # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient.
-            following = readable + readable[:1]
-            samples = [samples[next((r for r in following if r >= p), following[-1])] for p in range(len(samples))]
-        images = torch.stack([image for image, _ in samples])
-        return images, stack_labels([label for _, label in samples])
+        # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient. So the
+        # next readable sample takes the place of an unreadable one; after the last readable one, the first does.
+        filled = []
+        following = readable[0]
+        for sample in reversed(samples):
+            following = following if sample is None else sample
+            filled.append(following)
+        filled.reverse()
+        images = torch.stack([image for image, _ in filled])
+        return images, stack_labels([label for _, label in filled])
 
 
 class EvaluationBatches(Dataset):
@@ -125,7 +130,7 @@ class EvaluationBatches(Dataset):
             try:
                 image, label = _load(self.source, index, self.image_mode)
             except UNREADABLE as error:
-                bad = Unreadable(index, self.source.name(index), " ".join(str(error).split()))
+                bad = Unreadable(index, self.source.name(index), one_line(error))
                 return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))
             images.append(self.transform(image))
             labels.append(label)

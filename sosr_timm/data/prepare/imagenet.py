@@ -10,7 +10,7 @@ from torchvision.datasets.imagenet import ARCHIVE_META
 from sosr_timm.data.prepare.matlab import matlab_table
 from sosr_timm.data.prepare.members import DAMAGE, contents, images, members, nested_tar
 from sosr_timm.data.prepare.spec import Archive, Contents, DataSpec, File, Preparation
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 TRAIN, VALIDATION, DEVKIT = (
     Archive(ARCHIVE_META[part][0], "", ARCHIVE_META[part][1]) for part in ("train", "val", "devkit")
@@ -62,7 +62,7 @@ def _files(
             for file, content in nested_tar(packed, f"{place}, {archive}"):
                 yield File("train", f"train/{name}/{file}", content, 1, (number[name],))
         except DAMAGE as error:
-            raise UserError(f"{place}: {archive} is damaged ({' '.join(str(error).split())})") from None
+            raise UserError(f"{place}: {archive} is damaged ({one_line(error)})") from None
 
 
 PREPARATION = Preparation(SPEC, read)

@@ -11,11 +11,12 @@ from typing import Any
 
 from tqdm import tqdm
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line, reason_of
 
 NAME = "manifest.json"
 FORMAT = 1
 EXTRA = "set"  # name of the list of files that belong to no split
+SURPLUS = "does not belong to the data set"
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ def read_manifest(root: Path) -> Manifest | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)})") from None
     try:
         content = json.loads(text)
         if content["format"] != FORMAT:
@@ -72,8 +73,8 @@ def read_manifest(root: Path) -> Manifest | None:
             digest=hashlib.sha256(text).hexdigest(),
         )
     except (ValueError, KeyError, TypeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else error
-        raise UserError(f"{path} is no manifest of a prepared data set ({reason})") from None
+        why = f"no {error}" if isinstance(error, KeyError) else one_line(error)
+        raise UserError(f"{path} is no manifest of a prepared data set ({why})") from None
 
 
 def list_text(files: dict[str, str]) -> bytes:
@@ -96,18 +97,20 @@ def read_list(manifest: Manifest, split: str) -> dict[str, str]:
     try:
         text = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)})") from None
     if hashlib.sha256(text).hexdigest() != entry["sha256"]:
         raise UserError(f"{path} was changed since {manifest.root} was prepared")
     lines = (line.split("  ", 1) for line in text.decode().splitlines())
     return {path: digest for digest, path in lines}
 
 
-def check_listing(manifest: Manifest, split: str) -> None:
-    """See that a split has the files that its list names and, in its class folders, no others; reads no image.
+def compare_listing(manifest: Manifest, split: str) -> tuple[set[str], set[str]]:
+    """The files of a split that are missing, and those in its class folders that its list does not name.
 
-    Raises:
-        UserError: the first file that is missing or one too many.
+    Reads no image.
+
+    Returns:
+        two sets of paths below the manifest's folder.
     """
     listed = set(read_list(manifest, split))
     if manifest.folders and split != EXTRA:
@@ -119,8 +122,18 @@ def check_listing(manifest: Manifest, split: str) -> None:
         }
     else:
         present = {path for path in listed if (manifest.root / path).is_file()}
+    return listed - present, present - listed
+
+
+def check_listing(manifest: Manifest, split: str) -> None:
+    """See that a split has the files that its list names and, in its class folders, no others; reads no image.
+
+    Raises:
+        UserError: the first file that is missing or one too many.
+    """
+    missing, surplus = compare_listing(manifest, split)
     advice = f"prepare {manifest.name} again, or see all with: sosr-data check {manifest.root}"
-    for wrong, words in ((listed - present, "is missing"), (present - listed, "does not belong to the data set")):
+    for wrong, words in ((missing, "is missing"), (surplus, SURPLUS)):
         if wrong:
             raise UserError(f"{manifest.root / min(wrong)} {words} ({len(wrong):,} such files in {split}); {advice}")
 
@@ -146,14 +159,11 @@ def check_folder(root: Path) -> list[str]:
             except FileNotFoundError:
                 wrong.append(f"{path} is missing")
             except OSError as error:
-                wrong.append(f"{path} cannot be read ({error.strerror})")
+                wrong.append(f"{path} cannot be read ({reason_of(error)})")
             else:
                 if found != digest:
                     wrong.append(f"{path} was changed (SHA-256 {found}, prepared {digest})")
         if manifest.folders and split != EXTRA:
-            try:
-                check_listing(manifest, split)
-            except UserError as error:
-                if "does not belong" in str(error):
-                    wrong.append(str(error).split(" does not belong")[0] + " does not belong to the data set")
+            _, surplus = compare_listing(manifest, split)
+            wrong += [f"{path} {SURPLUS}" for path in sorted(surplus)]
     return wrong

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 
 def matlab_table(content: bytes, title: str, *names: str) -> list[np.ndarray]:
@@ -30,4 +30,4 @@ def matlab_table(content: bytes, title: str, *names: str) -> list[np.ndarray]:
         raise UserError(f"{title} has no table {error}") from None
     # scipy raises what the broken bytes lead it to.
     except Exception as error:
-        raise UserError(f"{title} is no whole MATLAB file ({' '.join(str(error).split())})") from None
+        raise UserError(f"{title} is no whole MATLAB file ({one_line(error)})") from None

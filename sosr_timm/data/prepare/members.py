@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 DAMAGE = (OSError, EOFError, tarfile.TarError, zipfile.BadZipFile, zlib.error, NotImplementedError, ValueError)
 
@@ -38,7 +38,7 @@ def members(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
             with open(place, "rb") as file:
                 yield from of_tar(file, str(place), wanted)
     except DAMAGE as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
+        reason = one_line(error)
         raise UserError(f"{place} is damaged or cut off ({reason}); fetch it again") from None
 
 

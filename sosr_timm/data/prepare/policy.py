@@ -9,7 +9,7 @@ from pathlib import Path
 import yaml
 
 from sosr_timm.data.transforms.learned_policies import check_policy
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.registry import close_names
 
 
@@ -31,7 +31,7 @@ def extract_policy(source: Path, function: str, destination: Path) -> str:
         text = source.read_bytes()
         tree = ast.parse(text)
     except (OSError, SyntaxError, ValueError) as error:
-        raise UserError(f"{source} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"{source} cannot be read ({one_line(error)})") from None
     functions = {node.name: node for node in tree.body if isinstance(node, ast.FunctionDef)}
     if function not in functions:
         raise UserError(f"{source} has no function '{function}': {close_names(function, functions)}")
@@ -50,5 +50,5 @@ def extract_policy(source: Path, function: str, destination: Path) -> str:
         entries = [[list(operation) for operation in entry] for entry in policy]
         destination.write_text(header + yaml.safe_dump(entries, default_flow_style=None, width=120), encoding="utf-8")
     except OSError as error:
-        raise UserError(f"{destination} cannot be written ({error.strerror})") from None
+        raise UserError(f"{destination} cannot be written ({reason_of(error)})") from None
     return f"{destination}: {len(policy)} sub-policies"

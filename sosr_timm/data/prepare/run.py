@@ -10,7 +10,7 @@ from sosr_timm.data.prepare.manifest import check_listing, read_manifest
 from sosr_timm.data.prepare.sources import describe_archives, find_archives
 from sosr_timm.data.prepare.spec import Preparation
 from sosr_timm.data.prepare.store import NoRoom, Store
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, reason_of
 
 
 def prepare(preparation: Preparation, source: Path, destination: Path, allow_subset: bool = False) -> str:
@@ -66,5 +66,5 @@ def _prepared_before(destination: Path, name: str) -> str:
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
             raise UserError(f"{destination} is in the way: name a folder that is empty or does not exist")
     except OSError as error:
-        raise UserError(f"{destination} cannot be read ({error.strerror})") from None
+        raise UserError(f"{destination} cannot be read ({reason_of(error)})") from None
     return ""

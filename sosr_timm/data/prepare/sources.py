@@ -9,7 +9,7 @@ from typing import Any
 from tqdm import tqdm
 
 from sosr_timm.data.prepare.spec import Archive, DataSpec
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, reason_of
 from sosr_timm.registry import close_names
 
 
@@ -95,5 +95,5 @@ def _digests(path: Path) -> tuple[str, str]:
                     digest.update(block)
                 bar.update(len(block))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror})") from None
+        raise UserError(f"{path} cannot be read ({reason_of(error)})") from None
     return both[0].hexdigest(), both[1].hexdigest()

@@ -11,8 +11,8 @@ from typing import Any
 
 from sosr_timm.data.prepare.manifest import EXTRA, FORMAT, NAME, list_text
 from sosr_timm.data.prepare.spec import Contents, DataSpec, File
-from sosr_timm.errors import UserError
-from sosr_timm.results import write_json
+from sosr_timm.errors import UserError, reason_of
+from sosr_timm.files import replacing, write_json
 from sosr_timm.version import __version__
 
 
@@ -61,19 +61,16 @@ class Store:
         self.labels.setdefault(split, Counter()).update(file.labels)
 
     def _write(self, path: Path, content: bytes) -> None:
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(content)
-            os.replace(temporary, path)
+            with replacing(path, sync=False) as temporary:  # `publish` syncs the disk once, after the last of them
+                temporary.write_bytes(content)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
             raise self._no_room(error) from None
 
     def _no_room(self, error: OSError) -> NoRoom:
         free = shutil.disk_usage(self.destination.parent).free if self.destination.parent.is_dir() else 0
         return NoRoom(
-            f"{self.destination} could not be written ({error.strerror}; {free / 1e9:,.1f} GB are free); the same "
+            f"{self.destination} could not be written ({reason_of(error)}; {free / 1e9:,.1f} GB are free); the same "
             f"command goes on from what is done, which lies in {self.path}"
         )
 

@@ -10,7 +10,7 @@ from timm.data import create_dataset, get_img_extensions
 
 from sosr_timm.data.sources.class_map import read_class_map
 from sosr_timm.data.sources.source import ImageSource, ReaderSource, SourceInfo
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.registry import close_names
 
 TRAIN_FOLDERS = ("train", "training")
@@ -41,7 +41,7 @@ def open_folder(root: str | None, split: str, class_map: str = "", endings: str 
             "", root=str(place), search_split=False, class_map=classes, input_img_mode=None, input_key=endings
         ).reader
     except (OSError, RuntimeError, ValueError, AssertionError, tarfile.TarError) as error:
-        raise UserError(f"data folder {root}: {' '.join(str(error).split())}") from None
+        raise UserError(f"data folder {root}: {one_line(error)}") from None
     # timm's two readers call it by two names.
     numbers = reader.class_to_idx if hasattr(reader, "class_to_idx") else reader.class_name_to_idx
     _check_names(place, numbers)

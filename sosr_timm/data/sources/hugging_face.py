@@ -11,7 +11,7 @@ from timm.data.target_transforms import MultiLabelTarget
 
 from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
 from sosr_timm.data.sources.source import ReaderSource, SourceInfo
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 LOOKED_AT = 256  # samples that a fingerprint reads
 
@@ -79,7 +79,7 @@ def open_hugging_face(
     except (AssertionError, IndexError, KeyError, OSError, TypeError, ValueError) as error:
         raise UserError(
             f"data set '{dataset}': image '{reader.image_key}' or target '{reader.label_key}' cannot be read "
-            f"({' '.join(str(error).split())}); --input-key and --target-key name fields"
+            f"({one_line(error)}); --input-key and --target-key name fields"
         ) from None
     many = dense or isinstance(first, (list, tuple, np.ndarray))
     numbers = getattr(reader, "class_to_idx", None) or {}

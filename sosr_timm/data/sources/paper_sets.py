@@ -17,7 +17,7 @@ from sosr_timm.data.prepare.spec import DataSpec
 from sosr_timm.data.sources.class_folders import open_folder
 from sosr_timm.data.sources.names import DATASETS, official_splits
 from sosr_timm.data.sources.source import ArraySource, ImageSource, Joined, PairSource, ReaderSource, SourceInfo
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 CIFAR = {"cifar10": TEN, "cifar100": HUNDRED}
 # The SOSR authors normalise both sets with these.
@@ -97,7 +97,7 @@ def _open_class_folders(folder: Path, names: tuple[str, ...], info: SourceInfo) 
     try:
         reader = create_dataset("", str(folder), search_split=False, class_map=numbers, input_img_mode=None).reader
     except (OSError, RuntimeError) as error:
-        raise UserError(f"data folder {folder}: {' '.join(str(error).split())}") from None
+        raise UserError(f"data folder {folder}: {one_line(error)}") from None
     return ReaderSource(reader, info)
 
 
@@ -145,7 +145,7 @@ def _open_with_torchvision(spec: DataSpec, folder: Path, part: str, download: bo
     try:
         pairs = kind(str(folder), download=download, **which)
     except (OSError, RuntimeError, ValueError) as error:
-        raise UserError(f"{spec.name} in {folder}: {' '.join(str(error).split())}; {how_to_get(spec)}") from None
+        raise UserError(f"{spec.name} in {folder}: {one_line(error)}; {how_to_get(spec)}") from None
     classes = tuple(getattr(pairs, "classes", ())) or None
     info = KNOWN.get(spec.name, SourceInfo())
     info = dataclasses.replace(info, num_classes=spec.num_classes, class_names=classes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 
 # Package of each kind of timm's readers that needs one.
 PACKAGES = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
@@ -72,4 +72,4 @@ def create_dataset(dataset: str, root: str, split: str, download: bool, **argume
         raise UserError(f"data set '{dataset}' needs the package {package}: pip install {package}") from None
     except (AssertionError, ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         hint = "; --dataset-download lets torchvision fetch it" if type(error) is RuntimeError and not download else ""
-        raise UserError(f"data set '{dataset}' in {root}: {' '.join(str(error).split())}{hint}") from None
+        raise UserError(f"data set '{dataset}' in {root}: {one_line(error)}{hint}") from None

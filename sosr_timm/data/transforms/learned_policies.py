@@ -12,7 +12,7 @@ from PIL import Image, ImageDraw
 from timm.data import auto_augment
 from torchvision.transforms import AutoAugment, AutoAugmentPolicy
 
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.registry import close_names
 
 # Cubuk et al. 2019, arXiv 1805.09501
@@ -112,7 +112,7 @@ def read_policy(path: Path) -> list[tuple[Operation, ...]]:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-        raise UserError(f"--aa {path} cannot be read ({' '.join(str(error).split())})") from None
+        raise UserError(f"--aa {path} cannot be read ({one_line(error)})") from None
     return check_policy(content, f"--aa {path}")
 
 

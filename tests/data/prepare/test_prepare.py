@@ -175,7 +175,7 @@ def test_a_full_disk_is_one_line_and_the_rest_follows_later(tmp_path, monkeypatc
     assert said.startswith(f"{tmp_path / 'made'} could not be written (No space left on device; ") and "goes on" in said
     monkeypatch.undo()
     assert not (tmp_path / "made").exists()
-    assert not list((tmp_path / ".made.unfinished").rglob("*.part"))
+    assert not list((tmp_path / ".made.unfinished").rglob("*.tmp"))
     prepare(preparation, tmp_path / "archives", tmp_path / "made")
     assert check_folder(tmp_path / "made") == []
 
@@ -347,8 +347,10 @@ def test_a_check_finds_what_is_missing_and_what_is_too_much(tmp_path):
     prepare(small("aircraft", tmp_path / "archives"), tmp_path / "archives", tmp_path / "made")
     folder = tmp_path / "made" / "test" / "001.Boeing_707-320"
     (folder / "0000006.jpg").rename(folder / "mine.jpg")
-    wrong = check_folder(tmp_path / "made")
-    assert wrong[0] == "test/001.Boeing_707-320/0000006.jpg is missing"
+    assert check_folder(tmp_path / "made") == [
+        "test/001.Boeing_707-320/0000006.jpg is missing",
+        "test/001.Boeing_707-320/mine.jpg does not belong to the data set",
+    ]
     (tmp_path / "made" / "test.sha256").write_text("")
     with pytest.raises(UserError, match=r"test\.sha256 was changed since"):
         check_folder(tmp_path / "made")

@@ -1,0 +1,61 @@
+"""Files that are replaced in one step: a crash or a full disk leaves the old file or the new one, never half of one."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+@contextmanager
+def replacing(path: str | os.PathLike, sync: bool = True) -> Iterator[Path]:
+    """A path to write to, which takes the place of `path` when the block ends well and is removed otherwise.
+
+    Args:
+        path: of the file; missing folders are made.
+        sync: let the new file reach the disk before it gets its name. Without it a crash of the machine may leave an
+            empty file: for many small files that are synced together.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        if sync:
+            reach_disk(temporary)
+        os.replace(temporary, path)
+    finally:
+        # Where the disk has become read-only this fails as well: the first error is the one to see.
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+    if sync:
+        reach_disk(path.parent)  # the rename itself
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write a text file in one step."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | os.PathLike, content: Any) -> None:
+    """Write strict JSON in one step.
+
+    Raises:
+        ValueError: a number is not finite.
+    """
+    write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def reach_disk(path: str | os.PathLike) -> None:
+    """Return when a file, or a folder's list of names, is on the disk."""
+    if os.name != "posix" and Path(path).is_dir():
+        return  # only POSIX can open a folder
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
