@@ -14,45 +14,46 @@ def resilience(record: dict[str, Any]) -> str:
     kill, flip, disk = record["kill"], record["flip"], record["full_disk"]
     return (
         f"{kill['runs_killed']} runs killed with SIGKILL at random moments, {kill['killed_while_saving']} while "
-        f"saving: {kill['resumed']} resumed, {kill['bit_identical']} ended bit-identical to the straight run. "
+        f"saving: {kill['resumed']} resumed, {kill['bit_identical']} ended bit-identical to the uninterrupted run. "
         f"{flip['flips']} bits flipped in checkpoints: {flip['found']} found. {disk['moments']} full disks: "
-        f"{disk['checkpoints_lost']} runs without a whole checkpoint. "
-        f"{1000 * record['saving']['seconds_per_checkpoint']:.0f} ms a checkpoint of cifar_resnet20."
+        f"{disk['checkpoints_lost']} runs without a complete checkpoint. Saving a checkpoint of cifar_resnet20 takes "
+        f"{1000 * record['saving']['seconds_per_checkpoint']:.0f} ms."
     )
 
 
 def step(record: dict[str, Any]) -> str:
-    ratios = ", ".join(
-        f"`{spec}` {figures['over_ce']:.3f}" for spec, figures in record["steps"].items() if spec != "ce"
-    )
-    alone = ", ".join(f"`{spec}` {1e3 * record['loss_alone_seconds'][spec]:.2f}" for spec in ("ce", "sosr"))
+    alone = record["loss_alone_seconds"]
+    cheapest, slowest = min(alone, key=alone.get), max(alone, key=alone.get)
     return (
-        f"Milliseconds of a loss in a training step of {record['model']} at batch {record['batch_size']}, which takes "
-        f"{1e3 * record['steps']['ce']['seconds']:,.0f}: {alone}. Whole steps over ones with `ce`: {ratios}. "
+        f"Cost of a loss: {1e3 * alone[cheapest]:.2f} ms (`{cheapest}`) to {1e3 * alone[slowest]:.2f} ms (`{slowest}`) "
+        f"of a training step that takes {1e3 * record['steps']['ce']['seconds']:,.0f} ms ({record['model']}, batch "
+        f"{record['batch_size']}). That run did not resolve differences between complete steps. "
         f"Importing the package adds {record['import_seconds']['added']:.2f} s to importing timm."
     )
 
 
 def loader(record: dict[str, Any]) -> str:
     rates = record["images_per_second"]
-    figures = ", ".join(f"{name} {value:,.0f}" for name, value in rates.items())
-    ratio = record["over_timm"]["ours, on the device"]
-    return f"Fashion-MNIST images per second, crop and flip: {figures}; on the device over timm's faster: {ratio:.1f}."
+    ours, timm = "ours, on the device", "timm, prefetcher"
+    return (
+        f"Data in memory: batches made on the device come {record['over_timm'][ours]:.1f} times as fast as from timm's "
+        f"prefetching loader ({rates[ours]:,.0f} against {rates[timm]:,.0f} Fashion-MNIST images/s, crop and flip)."
+    )
 
 
 def loss(record: dict[str, Any]) -> str:
-    return "The losses alone, over `F.cross_entropy`: [docs/kernels.md](docs/kernels.md)."
+    return "The losses alone beside `F.cross_entropy`: [docs/kernels.md](docs/kernels.md)."
 
 
 def train(record: dict[str, Any]) -> str:
-    ratios = ", ".join(f"{name}: {row['ours_over_timm']:.3f}" for name, row in record["works"].items())
-    return f"Seconds of a training step with `sosr` over those of a plain loop over timm with cross entropy: {ratios}."
+    ratios = "; ".join(f"{row['ours_over_timm']:.2f} ({name})" for name, row in record["works"].items())
+    return f"A training step with `sosr` over one of a plain timm loop with cross entropy, in seconds: {ratios}."
 
 
 def validate(record: dict[str, Any]) -> str:
     return (
-        f"`validate.py` over a plain loop over timm's loader and model, images per second of {record['model']} at "
-        f"64 pixels with {record['workers']} workers: {record['over_plain_loop']:.3f}."
+        f"validate.py evaluates {record['model']} at 64 px at {record['over_plain_loop']:.2f} times the speed of a "
+        f"plain timm loop, with {record['workers']} workers."
     )
 
 

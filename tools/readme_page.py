@@ -14,9 +14,9 @@ BENCHMARK_MARKS = ("<!-- benchmarks:begin -->", "<!-- benchmarks:end -->")
 NONE_YET = "No finished run is stored in `results/` yet."
 COLUMNS = (
     *("model", "data", "loss", "options", "seed", "epochs", "best top-1 %", "last top-1 %"),
-    *("NLL", "ECE", "seconds", "machine"),
+    *("NLL", "ECE", "minutes"),
 )
-NUMBERS = COLUMNS[4:-1]
+NUMBERS = COLUMNS[4:]
 # What has a column of its own, or changes no figure.
 NO_OPTION = ("--config", "--loss", "--seed", "--epochs", "--workers", "--checkpoint-hist", "--output", "--experiment")
 
@@ -29,7 +29,8 @@ def table(results: list[RunResult]) -> str:
         results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, options(run.command), run.seed)
     )
     lines = [COLUMNS, ["---:" if column in NUMBERS else "---" for column in COLUMNS], *map(cells, ordered)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    machines = sorted({machine(run) for run in results})
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\nMachine: {'; '.join(machines)}."
 
 
 def cells(run: RunResult) -> list[str]:
@@ -41,12 +42,11 @@ def cells(run: RunResult) -> list[str]:
         options(run.command),
         str(run.seed),
         str(run.epochs),
-        figure(run.best, "top1", 2),
-        figure(run.last, "top1", 2),
-        figure(run.last, "loss", 4),
-        figure(run.last, "ece", 4),
-        f"{run.seconds:,.0f}",
-        machine(run),
+        rounded(run.best, "top1", 2),
+        rounded(run.last, "top1", 2),
+        rounded(run.last, "loss", 4),
+        rounded(run.last, "ece", 4),
+        f"{run.seconds / 60:,.0f}",
     ]
 
 
@@ -62,7 +62,7 @@ def options(command: str) -> str:
     return f"`{' '.join(kept)}`".replace("|", "\\|") if kept else ""
 
 
-def figure(metrics: dict[str, float], name: str, digits: int) -> str:
+def rounded(metrics: dict[str, float], name: str, digits: int) -> str:
     """A metric, or a dash where the run has none."""
     value = metrics.get(name, math.nan)
     return f"{value:.{digits}f}" if math.isfinite(value) else "-"

@@ -38,18 +38,21 @@ def test_every_stored_benchmark_has_its_line():
         assert f"(`results/{path.name}`, " in text
 
 
-def test_a_row_holds_the_figures_of_its_result(tmp_path):
+def test_a_row_holds_the_metrics_of_its_result(tmp_path):
     save_result(result(), tmp_path)
-    row = table(load_results(tmp_path)).splitlines()[-1]
+    *_, row, _, machine = table(load_results(tmp_path)).splitlines()
     assert row == (
         "| cifar_resnet20 | fashion_mnist | `ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)` |  | 42 | 5 "
-        "| 92.34 | 92.10 | 0.2600 | 0.0123 | 1,234 | 2 x some CPU, 4 cores |"
+        "| 92.34 | 92.10 | 0.2600 | 0.0123 | 21 |"
     )
+    assert machine == "Machine: 2 x some CPU, 4 cores."
 
 
-def test_gpus_are_named_and_a_missing_figure_is_a_dash():
-    row = table([result(environment={"gpus": ["one GPU", "one GPU"]}, last={"top1": math.nan})]).splitlines()[-1]
-    assert row.endswith("| 92.34 | - | - | - | 1,234 | 2 x one GPU |")
+def test_gpus_are_named_and_a_missing_metric_is_a_dash():
+    run = result(environment={"gpus": ["one GPU", "one GPU"]}, last={"top1": math.nan})
+    *_, row, _, machine = table([run]).splitlines()
+    assert row.endswith("| 92.34 | - | - | - | 21 |")
+    assert machine == "Machine: 2 x one GPU."
 
 
 def test_rows_are_ordered_whatever_order_the_files_have():
