@@ -60,8 +60,8 @@ def open_source(
     if prefix == "torch":
         return _open_with_torchvision(dataset, root or "data", split, download)
     if prefix == "hfds":
-        classes = read_class_map(class_map, Path(root or "data")) if class_map else None
-        return open_hugging_face(dataset, root or "data", split, classes, reading)
+        classes = read_class_map(class_map, Path(root or ".")) if class_map else None
+        return open_hugging_face(dataset, root, split, classes, reading)
     if prefix in STREAMS:
         raise UserError(
             f"data set '{dataset}': streams have no fixed order, so a run on one could not be resumed exactly; "

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+
+from timm.utils import natural_key
 
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
@@ -48,3 +50,8 @@ def official_splits(split: str, dataset: str, splits: tuple[str, ...]) -> tuple[
         return ("val",) if three else splits[1:]
     known = "train, validation, test and trainval (the first two)" if three else "train and validation"
     raise UserError(f"data set '{dataset}' has the splits {known}, not '{split}'")
+
+
+def sort_classes(names: Iterable[str]) -> list[str]:
+    """Class names in the order of their numbers: natural, as timm sorts class directories ("9" before "10")."""
+    return sorted(set(names), key=lambda name: (natural_key(name), name))

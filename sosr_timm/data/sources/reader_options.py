@@ -6,9 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from sosr_timm.errors import UserError, one_line
-
-# Package of each kind of timm's readers that needs one.
-PACKAGES = {"hfds": "datasets", "hfids": "datasets", "tfds": "tensorflow-datasets", "wds": "webdataset"}
+from sosr_timm.extras import import_extra
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class ReaderOptions:
                 raise UserError(f"{flag}: {dataset or 'a folder of class folders'} has no such choice, hfds/NAME has")
 
 
-def create_dataset(dataset: str, root: str, split: str, download: bool, **arguments: Any) -> Any:
+def create_dataset(dataset: str, root: str | None, split: str, download: bool, **arguments: Any) -> Any:
     """timm's data set by name, images left as they are stored.
 
     Raises:
@@ -68,8 +66,10 @@ def create_dataset(dataset: str, root: str, split: str, download: bool, **argume
     try:
         return create(dataset, root=root, split=split, download=download, input_img_mode=None, **arguments)
     except ModuleNotFoundError as error:
-        package = PACKAGES.get(dataset.partition("/")[0].lower(), error.name)
-        raise UserError(f"data set '{dataset}' needs the package {package}: pip install {package}") from None
+        if dataset.lower().startswith("hfds/"):
+            import_extra("datasets", "hfds", f"--dataset {dataset}")
+        raise UserError(f"data set '{dataset}' needs the package {error.name}: pip install {error.name}") from None
     except (AssertionError, ImportError, KeyError, OSError, RuntimeError, ValueError) as error:
         hint = "; --dataset-download lets torchvision fetch it" if type(error) is RuntimeError and not download else ""
-        raise UserError(f"data set '{dataset}' in {root}: {one_line(error)}{hint}") from None
+        where = f" in {root}" if root else ""
+        raise UserError(f"data set '{dataset}'{where}: {one_line(error)}{hint}") from None

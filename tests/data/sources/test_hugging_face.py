@@ -1,6 +1,7 @@
 """Data sets of the package `datasets`: fields, classes, labels, fingerprints; and folders by file ending."""
 
 import io
+import sys
 
 import numpy as np
 import pytest
@@ -97,18 +98,79 @@ def test_what_cannot_be_read_is_one_line(table):
     )
 
 
-def test_a_missing_package_is_named(monkeypatch):
-    import builtins
+def write_split(folder, split, labels, **columns):
+    """folder/SPLIT.parquet: an image for each label."""
+    datasets = pytest.importorskip("datasets")
+    images = []
+    for number in range(len(labels)):
+        stored = io.BytesIO()
+        picture(number).save(stored, "PNG")
+        images.append({"bytes": stored.getvalue(), "path": f"{split}_{number}.png"})
+    made = datasets.Dataset.from_dict({"image": images, "label": labels, **columns})
+    folder.mkdir(exist_ok=True)
+    made.cast_column("image", datasets.Image()).to_parquet(folder / f"{split}.parquet")
+    return f"hfds/{folder}"
 
-    import_ = builtins.__import__
 
-    def without(name, *arguments, **keywords):
-        if name == "datasets" or "reader_hfds" in name:
-            raise ModuleNotFoundError("No module named 'datasets'", name="datasets")
-        return import_(name, *arguments, **keywords)
+def test_text_labels_become_classes_in_the_same_order_in_every_split(tmp_path):
+    write_split(tmp_path / "data", "train", ["shape 10", "shape 9", "Circle", "shape 9"])
+    name = write_split(tmp_path / "data", "validation", ["shape 10", "only here"])
+    training, evaluation = (open_source(name, str(tmp_path / "cache"), split) for split in ("train", "validation"))
+    assert training.info.class_names == ("Circle", "only here", "shape 9", "shape 10") == evaluation.info.class_names
+    assert training.read_labels().tolist() == [3, 2, 0, 2] and evaluation.read_labels().tolist() == [3, 1]
+    image, label = evaluation.load(1)
+    assert label == 1 and np.array_equal(np.asarray(image), np.asarray(picture(1)))
 
-    monkeypatch.setattr(builtins, "__import__", without)
-    assert refusal("hfds/x", None, "train") == "data set 'hfds/x' needs the package datasets: pip install datasets"
+
+def test_lists_of_text_labels_become_vectors(tmp_path):
+    name = write_split(tmp_path / "data", "train", [["sky", "sea"], [], ["land"]])
+    source = open_source(name, str(tmp_path / "cache"), "train")
+    assert source.info.multi_hot and source.info.class_names == ("land", "sea", "sky")
+    assert source.read_labels().tolist() == [[0, 1, 1], [0, 0, 0], [1, 0, 0]]
+
+
+def test_a_class_map_numbers_text_labels(tmp_path):
+    name = write_split(tmp_path / "data", "train", ["dog", "cat"])
+    (tmp_path / "map.txt").write_text("dog\nbird\ncat\n")
+    source = open_source(name, str(tmp_path / "cache"), "train", class_map=str(tmp_path / "map.txt"))
+    assert source.read_labels().tolist() == [0, 2] and source.info.num_classes == 3
+    (tmp_path / "map.txt").write_text("dog\n")
+    said = refusal(name, str(tmp_path / "cache"), "train", class_map=str(tmp_path / "map.txt"))
+    assert said == f"data set '{name}', split 'train': label 'cat' is not in --class-map"
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        (["cat", None], "an image has no label, its 'label' is empty"),
+        ([0, 1, None], "an image has no label, its 'label' is empty"),
+        ([0, 1, -1], "label -1 is no class (there are 2)"),
+        ([0, 2, 1], "label 2 is no class (there are 2)"),
+        ([0.0, 0.5], "label 0.5 is no class; --target-key names the field of the labels"),
+    ],
+)
+def test_a_label_that_is_no_class_is_named_before_an_image_is_blamed(tmp_path, labels, said):
+    name = write_split(tmp_path / "data", "train", labels)
+    reading = ReaderOptions(num_classes=2)
+    assert refusal(name, str(tmp_path / "cache"), "train", reading=reading).endswith(f"split 'train': {said}")
+
+
+def test_nothing_is_written_into_the_current_directory(tmp_path, monkeypatch):
+    datasets = pytest.importorskip("datasets")
+    name = write_split(tmp_path / "set", "train", ["cat", "dog"])
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    assert len(open_source(name, None, "train")) == 2
+    assert not list((tmp_path / "here").iterdir())
+    assert list((tmp_path / "cache").iterdir()), "the data set is in the cache of the package"
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
+    said = "--dataset hfds/x needs the package 'datasets'. Install it with: pip install 'sosr-timm[hfds]'"
+    assert refusal("hfds/x", None, "train") == said
 
 
 @pytest.mark.parametrize(
