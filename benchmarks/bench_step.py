@@ -54,7 +54,9 @@ def seconds_of_step(
 
 
 def make_loss(spec: str) -> torch.nn.Module:
-    return sosr_timm.create_loss("ce" if spec == AGAIN else spec, num_classes=100)
+    loss = sosr_timm.create_loss("ce" if spec == AGAIN else spec, num_classes=100)
+    loss.reminder = None  # only steps are timed: no epoch ends
+    return loss
 
 
 def measure_steps(model: str, batch_size: int, repeats: int, device: torch.device) -> dict[str, dict[str, float]]:

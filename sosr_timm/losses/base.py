@@ -22,6 +22,14 @@ def working_precision(values: Tensor) -> Tensor:
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
+def is_training(module: nn.Module, logits: Tensor) -> bool:
+    """Whether a batch is one of training: the module is in training mode and the logits want a gradient and get one.
+
+    A validation loss under `torch.no_grad` or `torch.inference_mode` is none, whether or not anyone called `eval()`.
+    """
+    return module.training and torch.is_grad_enabled() and logits.requires_grad
+
+
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, above: bool = False, below: bool = False
 ) -> float:
@@ -62,9 +70,13 @@ class Term(nn.Module, ABC):
 
     Attributes:
         ADDITIVE: names of the state that `end_epoch` adds up over the processes.
+        NEEDS_END_EPOCH: the term does not work unless `end_epoch` is called after each pass.
+        follows_progress: the term does not work unless `set_progress` is called.
     """
 
     ADDITIVE: tuple[str, ...] = ()
+    NEEDS_END_EPOCH = False
+    follows_progress = False
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from sosr_timm.losses.base import BASES, Base, Penalty, check_number, working_precision
+from sosr_timm.losses.base import BASES, Base, Penalty, check_number, is_training, working_precision
 from sosr_timm.losses.fused import fused_loss
 from sosr_timm.losses.keywords import context_of, keywords_of
+from sosr_timm.losses.reminder import Reminder
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
 from sosr_timm.losses.targets import Labels, read_target
 from sosr_timm.losses.weights import as_rows, check_class_weight
@@ -126,6 +127,8 @@ class ComposedLoss(nn.Module):
             class weights and index to ignore.
         parts: after a call, detached scalars: what each term added to the loss, under its name, and what terms report
             beside it (`selected`, the share of rows that SOSR levels). They are the last call's, nothing is summed up.
+        reminder: warns where training goes on without the calls that a term needs, see `Reminder`. None where no term
+            needs any; set it to None to have no warnings.
     """
 
     def __init__(
@@ -148,6 +151,9 @@ class ComposedLoss(nn.Module):
         self.base = base
         self.penalties = nn.ModuleDict(penalties)
         self.parts: dict[str, Tensor] = {}
+        passes = [name for name, term in self.terms.items() if term.NEEDS_END_EPOCH]
+        schedules = [name for name, term in self.terms.items() if term.follows_progress]
+        self.reminder = Reminder(passes, schedules) if passes or schedules else None
 
     def forward(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         """The loss of a batch, computed in float32 for half-precision logits, autocast or not.
@@ -168,11 +174,30 @@ class ComposedLoss(nn.Module):
         if isinstance(logits, Tensor) and logits.ndim > 2:
             logits, target, sample_weight = as_rows(logits, target, sample_weight)
         labels = self.read_labels(logits, target, sample_weight)
+        if self.reminder is not None:
+            self.notice_batch(logits)
         with without_autocast(logits.device.type):
             fused = fused_loss(self.base, self.penalties, logits, labels)
             value, parts = fused if fused is not None else self.composed(working_precision(logits), labels)
         self.parts = {self.spec.base.name: parts.pop("base"), **parts}
         return value
+
+    def notice_batch(self, logits: Tensor) -> None:
+        """Tell the reminder what kind of batch this is."""
+        training = is_training(self, logits)
+        if torch.compiler.is_compiling():
+            if training:
+                self.reminder.trained = True
+        elif training:
+            self.reminder.training_batch(len(logits))
+        else:
+            self.reminder.evaluation()
+
+    def train(self, mode: bool = True) -> ComposedLoss:
+        """Switch to training or evaluation, as for any module."""
+        if self.reminder is not None:
+            self.reminder.train_called() if mode else self.reminder.evaluation()
+        return super().train(mode)
 
     def composed(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         """The terms one after the other: the readable path, which the row kernels are tested against."""
@@ -201,10 +226,15 @@ class ComposedLoss(nn.Module):
         return labels
 
     @property
+    def terms(self) -> dict[str, Base | Penalty]:
+        """The base and the penalties under their names."""
+        return {self.spec.base.name: self.base, **self.penalties}
+
+    @property
     def additive_state(self) -> tuple[str, ...]:
         """Keys of `state_dict` whose sum over the processes is what `end_epoch` uses."""
-        terms = {"base": self.base, **{f"penalties.{name}": term for name, term in self.penalties.items()}}
-        return tuple(f"{place}.{name}" for place, term in terms.items() for name in term.ADDITIVE)
+        places = {"base": self.base, **{f"penalties.{name}": term for name, term in self.penalties.items()}}
+        return tuple(f"{place}.{name}" for place, term in places.items() for name in term.ADDITIVE)
 
     def set_progress(self, progress: float) -> None:
         """Tell schedules how far training is: epoch / (epochs - 1), 0 in the first epoch and 1 in the last.
@@ -213,8 +243,10 @@ class ComposedLoss(nn.Module):
             ValueError: outside [0, 1].
         """
         progress = check_number("progress", progress, 0.0, 1.0)
-        for term in (self.base, *self.penalties.values()):
+        for term in self.terms.values():
             term.set_progress(progress)
+        if self.reminder is not None:
+            self.reminder.progress()
 
     def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
         """Tell stateful terms that an epoch of training is over; all processes must call it.
@@ -223,8 +255,10 @@ class ComposedLoss(nn.Module):
             sum_over_ranks: adds a tensor up over the processes and returns the sum; None with one process.
         """
         with torch.no_grad():
-            for term in (self.base, *self.penalties.values()):
+            for term in self.terms.values():
                 term.end_epoch(sum_over_ranks)
+        if self.reminder is not None:
+            self.reminder.end_epoch()
 
     def extra_repr(self) -> str:
         return self.full_form

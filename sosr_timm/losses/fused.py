@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from sosr_timm.kernels import RowWork, choose_kernel, row_loss
-from sosr_timm.losses.base import Base, Penalty, working_precision
+from sosr_timm.losses.base import Base, Penalty, is_training, working_precision
 from sosr_timm.losses.confidence_penalty import ConfidencePenalty
 from sosr_timm.losses.cross_entropy import CrossEntropy
 from sosr_timm.losses.maxsup import MaxSup
@@ -64,7 +64,7 @@ def row_work(base: Base, penalties: Mapping[str, Penalty], logits: Tensor, label
 
 def work_of_ols(term: OnlineLabelSmoothing, logits: Tensor) -> dict[str, Any]:
     work = {"alpha": term.alpha, "soft_labels": term.prepare(logits)}
-    if term.counts(logits):
+    if is_training(term, logits):
         work |= {"probability_sum": term.probability_sum, "correct_count": term.correct_count}
     return work
 

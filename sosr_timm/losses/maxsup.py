@@ -41,6 +41,7 @@ class MaxSup(Penalty):
         super().__init__()
         self.start = check_number("start", start, low=0.0)
         self.end = check_number("end", end, low=0.0)
+        self.follows_progress = self.start != self.end
         # A tensor, because a compiled loss would be compiled again for every new value of a Python number.
         with lasting_tensors():
             self.register_buffer("weight", torch.tensor(self.start, dtype=torch.float64))

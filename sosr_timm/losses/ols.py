@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from sosr_timm.losses.base import BASES, Base, check_number, lasting_tensors, state_dtype
+from sosr_timm.losses.base import BASES, Base, check_number, is_training, lasting_tensors, state_dtype
 from sosr_timm.losses.cross_entropy import cross_entropy, size_of_samples
 from sosr_timm.losses.targets import Labels
 from sosr_timm.registry import close_names
@@ -71,6 +71,7 @@ class OnlineLabelSmoothing(Base):
     """
 
     WEIGHS_SAMPLES = True
+    NEEDS_END_EPOCH = True
     INITS = ("uniform", "zeros", "smoothing")
     STATE = ("soft_labels", "probability_sum", "correct_count")
     ADDITIVE = ("probability_sum", "correct_count")
@@ -117,7 +118,7 @@ class OnlineLabelSmoothing(Base):
         """
         classes, device = logits.shape[1], logits.device
         if self.soft_labels is None:
-            if not self.counts(logits):
+            if not is_training(self, logits):
                 return first_soft_labels(self.init, classes, state_dtype(device), device)
             self._allocate(classes, device)
         if self.soft_labels.shape[0] != classes:
@@ -126,17 +127,10 @@ class OnlineLabelSmoothing(Base):
             self._move(device)
         return self.soft_labels
 
-    def counts(self, logits: Tensor) -> bool:
-        """Whether a batch is one of training: in training mode, with gradients enabled, for logits that want one.
-
-        A validation loss computed under `torch.no_grad` is none, whether or not anyone called `eval()`.
-        """
-        return self.training and torch.is_grad_enabled() and logits.requires_grad
-
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
         soft_labels = self.prepare(logits)
         log_p = logits.log_softmax(dim=1)
-        if self.counts(logits):
+        if is_training(self, logits):
             self._accumulate(log_p.detach(), labels)
         return self._mean(log_p, labels, soft_labels), {}
 

@@ -10,6 +10,8 @@ from sosr_timm.kernels import use_kernel
 from sosr_timm.losses import create_loss
 from tests.kernels.cases import SPECS, make_batch
 
+# They call losses with schedules and without the calls between epochs, which is what losses/test_reminder.py is about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*set_progress..? was never called")
 ALL = SPECS[-1]
 
 

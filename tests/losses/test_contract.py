@@ -10,6 +10,8 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sosr_timm.losses import create_loss
 from tests.losses.cases import MULTI_LABEL, OURS, SPECS, batch, takes_dense
 
+# They call losses with schedules and without the calls between epochs, which is what losses/test_reminder.py is about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*set_progress..? was never called")
 KEYWORDS = {spec: {"multi_label": True} for spec in MULTI_LABEL}
 
 

@@ -11,6 +11,8 @@ from sosr_timm.losses import create_loss
 from tests.losses import oracles
 from tests.losses.cases import OURS, TIMM_BASES, batch
 
+# They call losses with schedules and without the calls between epochs, which is what losses/test_reminder.py is about.
+pytestmark = pytest.mark.filterwarnings("ignore:.*set_progress..? was never called")
 CLASS_WEIGHT = [0.5, 2.0, 0.0, 1.0, 3.0]
 REPEATS = torch.tensor([2, 0, 1, 3, 0, 1])
 SHAPES = [(6,), (2, 3), (2, 3, 4), (1, 2, 3, 2)]
