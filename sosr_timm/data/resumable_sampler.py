@@ -1,0 +1,174 @@
+"""The exact order of the training data as a sampler for any DataLoader, which resumes in the middle of an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sized
+
+import numpy as np
+import torch.distributed as dist
+from torch.utils.data import Sampler
+
+from sosr_timm.data.order import TrainingOrder
+
+
+class ResumableSampler(Sampler[int]):
+    """A random order of the samples that is a pure function of (seed, epoch, position).
+
+    Used as `DataLoader(..., sampler=...)`, it replaces `RandomSampler` and `DistributedSampler` and gives the order of
+    this package's own trainer: position i of an epoch belongs to process i modulo `num_replicas`. W processes with
+    batches of B samples therefore make the same global batches as one process with batches of B * W, and a state saved
+    by one number of processes continues on another.
+
+    Loader processes ask for samples long before they are used, so the training loop has to say how far it is:
+
+        for epoch in range(sampler.epoch, epochs):
+            sampler.set_epoch(epoch)
+            for images, target in loader:
+                ...
+                sampler.advance(len(target))  # this batch is done: state_dict() continues with the next one
+
+    A loader that saves its own position, such as torchdata's StatefulDataLoader, needs no `advance`.
+
+    Args:
+        data_source: the data set, or its number of samples.
+        seed: of the orders, at least 0.
+        num_replicas: number of processes that share the samples; None for those of torch.distributed. Accelerate, and
+            so the Trainer of transformers, shares out the batches itself: give it 1.
+        rank: this process, from 0; given exactly where `num_replicas` is more than 1.
+        drop_last: what happens to the up to `num_replicas` - 1 samples of an epoch that cannot be shared evenly. True
+            leaves them out; False repeats the first samples of the epoch until every process has as many. A last batch
+            that is not full is decided by the DataLoader's own `drop_last`; with both True, an epoch has the same
+            samples for any number of processes at an equal global batch.
+
+    Raises:
+        ValueError: an empty data set, fewer samples than processes with `drop_last`, a negative seed, or a rank that
+            does not exist.
+    """
+
+    def __init__(
+        self,
+        data_source: Sized | int,
+        *,
+        seed: int = 42,
+        num_replicas: int | None = None,
+        rank: int | None = None,
+        drop_last: bool = True,
+    ):
+        if num_replicas == 1 and rank is None:
+            rank = 0
+        if (num_replicas is None) != (rank is None):
+            raise ValueError(f"num_replicas and rank belong together, got {num_replicas} and {rank}")
+        if num_replicas is not None and not 0 <= rank < num_replicas:
+            raise ValueError(f"rank must be in [0, {num_replicas}), got {rank}")
+        if seed < 0:
+            raise ValueError(f"seed must be at least 0, got {seed}")
+        self.num_samples = data_source if isinstance(data_source, int) else len(data_source)
+        self.order = TrainingOrder(self.num_samples, 1, seed=seed)
+        self.drop_last = drop_last
+        self._num_replicas, self._rank = num_replicas, rank
+        self.epoch = 0
+        self.position = 0  # samples of the epoch that are done, over all processes
+        self._advanced = False
+        len(self)
+
+    @property
+    def num_replicas(self) -> int:
+        """Number of processes; looked up when it is needed, because they may be joined after the sampler is made."""
+        return process_count() if self._num_replicas is None else self._num_replicas
+
+    @property
+    def rank(self) -> int:
+        """This process, from 0."""
+        if self._rank is not None:
+            return self._rank
+        return dist.get_rank() if process_count() > 1 else 0
+
+    def __len__(self) -> int:
+        """Samples of this process in a whole epoch, wherever it starts.
+
+        Raises:
+            ValueError: fewer samples than processes with `drop_last`.
+        """
+        processes = self.num_replicas
+        samples = self.num_samples // processes if self.drop_last else -(-self.num_samples // processes)
+        if not samples:
+            raise ValueError(f"{self.num_samples} samples cannot be shared by {processes} processes with drop_last")
+        return samples
+
+    def __iter__(self) -> Iterator[int]:
+        if self._advanced:
+            raise RuntimeError(
+                f"epoch {self.epoch} is being iterated again: call set_epoch(epoch) on the sampler before each epoch"
+            )
+        return Positions(self)
+
+    def indices(self, position: int) -> list[int]:
+        """This process's samples of the epoch, from a position over all processes to the end."""
+        total = len(self) * self.num_replicas
+        return np.resize(self.order.permutation(self.epoch), total)[position + self.rank :: self.num_replicas].tolist()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the start of an epoch; the epoch of a loaded state continues where it was saved."""
+        if epoch != self.epoch:
+            self.epoch, self.position = epoch, 0
+        self._advanced = False
+
+    def advance(self, samples: int) -> None:
+        """Note that this process is done with its next samples, as many in each process."""
+        self.position = min(self.position + samples * self.num_replicas, len(self) * self.num_replicas)
+        self._advanced = True
+
+    def state_dict(self) -> dict[str, int]:
+        """The epoch and how far `advance` has come in it; the same in every process, and nothing but integers."""
+        return {
+            "num_samples": self.num_samples,
+            "seed": self.order.seed,
+            "epoch": self.epoch,
+            "position": self.position,
+        }
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Continue where a state was saved, by any number of processes.
+
+        Raises:
+            ValueError: the state is of another data set or seed, or at a position that these processes cannot share
+                evenly.
+        """
+        for name, own in (("num_samples", self.num_samples), ("seed", self.order.seed)):
+            if state[name] != own:
+                raise ValueError(f"the sampler's state was saved with {name}={state[name]}, this sampler has {own}")
+        if state["position"] % self.num_replicas:
+            raise ValueError(
+                f"the sampler's state is at position {state['position']}, which {self.num_replicas} processes "
+                "cannot share evenly: use a number of processes that divides the global batch"
+            )
+        self.epoch, self.position, self._advanced = state["epoch"], state["position"], False
+
+
+def process_count() -> int:
+    """Processes of torch.distributed; 1 without it."""
+    return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
+
+
+class Positions(Iterator[int]):
+    """The samples of an epoch one by one; its state is what StatefulDataLoader saves with each batch."""
+
+    def __init__(self, sampler: ResumableSampler):
+        self.sampler = sampler
+        self._start(sampler.position)
+
+    def _start(self, position: int) -> None:
+        self.first, self.given = position, 0
+        self.remaining = self.sampler.indices(position)
+
+    def __next__(self) -> int:
+        if self.given == len(self.remaining):
+            raise StopIteration
+        self.given += 1
+        return self.remaining[self.given - 1]
+
+    def state_dict(self) -> dict[str, int]:
+        return {"position": self.first + self.given * self.sampler.num_replicas}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        self._start(state["position"])

@@ -1,0 +1,6 @@
+"""The losses in training loops of others: Lightning, the Trainer of transformers, and loops written by hand."""
+
+from sosr_timm.integrations.loss_epochs import LossEpochs
+from sosr_timm.integrations.processes import sum_over_processes
+
+__all__ = ["LossEpochs", "sum_over_processes"]
