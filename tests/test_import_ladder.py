@@ -12,14 +12,15 @@ LADDER = [
     {"kernels", "extras"},
     {"losses", "models", "metrics"},
     {"options", "distributed", "data"},
-    {"checkpoints"},
+    {"checkpoints", "integrations"},
     {"setup", "tracking"},
     {"training"},
     {"validation"},
     {"hub", "detection", "analysis"},
     {"train", "validate", "__main__"},
 ]
-LIBRARY = {"kernels", "losses", "models", "metrics", "data"}  # take plain values, so that they work in anyone's script
+# Take plain values, so that they work in anyone's script.
+LIBRARY = {"kernels", "losses", "models", "metrics", "data", "integrations"}
 LEVEL = {name: level for level, names in enumerate(LADDER) for name in names}
 FILES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
