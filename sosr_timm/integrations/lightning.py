@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
-from sosr_timm.data.resumable_sampler import ResumableSampler
+from sosr_timm.data.order.resumable_sampler import ResumableSampler
+from sosr_timm.extras import import_extra
 from sosr_timm.integrations.loss_epochs import LossEpochs, losses_in
 
-try:
-    from lightning.pytorch import Callback, LightningModule, Trainer
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "sosr_timm.integrations.lightning needs Lightning: pip install 'sosr-timm[lightning]'"
-    ) from error
+if TYPE_CHECKING:
+    from lightning.pytorch import LightningModule, Trainer
+
+lightning = import_extra("lightning.pytorch", "lightning", "sosr_timm.integrations.lightning")
 
 
-class LossCallback(Callback):
+class LossCallback(lightning.Callback):
     """Sets the progress of the losses, ends their epochs over all processes, and saves them in Lightning's checkpoints.
 
     Without `max_epochs`, the progress of an epoch is the share of `max_steps` that came before it.
@@ -58,7 +57,7 @@ class LossCallback(Callback):
         self.epochs.load_state_dict(state_dict)
 
 
-class SamplerCallback(Callback):
+class SamplerCallback(lightning.Callback):
     """Saves how far a `ResumableSampler` is in Lightning's checkpoints, and continues there in the middle of an epoch.
 
     The training DataLoader must use the sampler, and the Trainer `use_distributed_sampler=False`.

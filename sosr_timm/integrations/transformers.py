@@ -7,28 +7,28 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from sosr_timm.data.resumable_sampler import ResumableSampler
+from sosr_timm.data.order.resumable_sampler import ResumableSampler
+from sosr_timm.extras import import_extra
+from sosr_timm.files import replacing
 from sosr_timm.integrations.loss_epochs import LossEpochs
 
-try:
-    from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError(
-        "sosr_timm.integrations.transformers needs transformers: pip install 'sosr-timm[transformers]'"
-    ) from error
+if TYPE_CHECKING:
+    from transformers import TrainerControl, TrainerState, TrainingArguments
+
+transformers = import_extra("transformers", "transformers", "sosr_timm.integrations.transformers")
 
 FILE = "loss.safetensors"
 IGNORED = -100  # labels that the Trainer does not count
 
 
-class LossCallback(TrainerCallback):
+class LossCallback(transformers.TrainerCallback):
     """Computes the loss, sets its progress, ends its epochs over all processes, and saves it beside each checkpoint.
 
         callback = LossCallback(create_loss("ols+sosr", num_classes=10))
@@ -117,8 +117,8 @@ class LossCallback(TrainerCallback):
         if not folder.is_dir():  # trials of a hyper-parameter search, which have directories of their own
             warnings.warn(f"LossCallback found no {folder}: the state of the loss is not saved", stacklevel=2)
             return
-        save_file(tensors, folder / f"{FILE}.part")
-        os.replace(folder / f"{FILE}.part", folder / FILE)
+        with replacing(folder / FILE) as temporary:
+            save_file(tensors, temporary)
 
     def stored(self, args: TrainingArguments, state: TrainerState) -> Path:
         """The file of the checkpoint that training resumes from.

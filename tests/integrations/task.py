@@ -7,7 +7,7 @@ import torch.distributed as dist
 from torch import nn
 
 from sosr_timm import create_loss
-from sosr_timm.data.order import TrainingOrder
+from sosr_timm.data.order.order import TrainingOrder
 
 SAMPLES, FEATURES, CLASSES = 53, 6, 4
 BATCH, EPOCHS, SEED = 8, 2, 7

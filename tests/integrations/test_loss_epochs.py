@@ -9,6 +9,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from sosr_timm import ResumableSampler, create_loss
+from sosr_timm.errors import UserError
 from sosr_timm.integrations import LossEpochs
 from tests.integrations.task import (
     BATCHES,
@@ -170,5 +171,5 @@ def test_a_missing_framework_is_named_with_its_extra(name, monkeypatch):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.delitem(sys.modules, f"sosr_timm.integrations.{name}", raising=False)
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(ModuleNotFoundError, match=rf"pip install 'sosr-timm\[{name}\]'"):
+    with pytest.raises(UserError, match=rf"pip install 'sosr-timm\[{name}\]'"):
         importlib.import_module(f"sosr_timm.integrations.{name}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
 from sosr_timm import ResumableSampler
-from sosr_timm.data.order import TrainingOrder
+from sosr_timm.data.order.order import TrainingOrder
 
 
 def batches(sampler: ResumableSampler, batch_size: int, **options) -> list[list[int]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch.distributed as dist
 from torch.utils.data import Sampler
 
-from sosr_timm.data.order import TrainingOrder
+from sosr_timm.data.order.order import TrainingOrder
 
 
 class ResumableSampler(Sampler[int]):
