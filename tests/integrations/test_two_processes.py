@@ -11,10 +11,10 @@ import torch
 pytest.importorskip("lightning")
 pytest.importorskip("transformers")
 
-from tests.training.harness import free_port
 from tests.integrations import test_lightning, test_loss_epochs, test_transformers
 from tests.integrations.task import plain_loop
 from tests.integrations.two_processes import KILLED, SPEC, TRAINERS
+from tests.training.harness import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 
