@@ -92,7 +92,11 @@ class AugmentationOptions:
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
     recount: int = flag(1, "largest number of erased regions")
     cutout: int | None = flag(None, "side in pixels of a square at a random place that every image loses")
-    train_interpolation: str = flag("random", "resize interpolation in training", choices=("random", *INTERPOLATIONS))
+    train_interpolation: str = flag(
+        "random",
+        "resize interpolation in training; the model's where empty, and with --no-aug",
+        choices=("", "random", *INTERPOLATIONS),
+    )
     mixup: float = flag(0.0, "alpha of Mixup")
     cutmix: float = flag(0.0, "alpha of CutMix")
     cutmix_minmax: tuple[float, float] | None = flag(None, "range of CutMix box sides; overrides alpha")

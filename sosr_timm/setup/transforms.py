@@ -61,13 +61,20 @@ def make_training_transform(
             grayscale_prob=options.grayscale_prob or 0.0,
             gaussian_blur_prob=options.gaussian_blur_prob or 0.0,
             auto_augment=options.aa or None,
-            interpolation=options.train_interpolation,
+            interpolation=training_interpolation(options, image_format),
             re_prob=options.reprob,
             re_mode=options.remode,
             re_count=options.recount,
         )
     except (AssertionError, KeyError, ValueError) as error:
         raise UserError(f"augmentation: {one_line(error)}") from None
+
+
+def training_interpolation(options: AugmentationOptions, image_format: ImageFormat) -> str:
+    """--train-interpolation; the model's own where that is empty, and with --no-aug, as in timm."""
+    if options.no_aug or not options.train_interpolation:
+        return image_format.interpolation
+    return options.train_interpolation
 
 
 def make_evaluation_transform(form: ImageFormat, views: int, as_bytes: bool = False) -> Transform:
