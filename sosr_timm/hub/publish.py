@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from sosr_timm.data.sources.source import names_of_classes
 from sosr_timm.errors import UserError
 from sosr_timm.hub.card import write_card
 from sosr_timm.hub.datasets import dataset_of
@@ -58,4 +59,5 @@ def model_of_run(run: StoredRun, weights: WeightsOptions, tag: str, license: str
     """The network of a run with the weights asked for."""
     network = models_of_run(run, only_ema=weights.ema)[TITLES[weights.ema]]
     form = format_of_run(run, ValidateOptions())
-    return Model(network, form, run.about.get("class_names"), tag, license)
+    names = names_of_classes(run.about.get("class_names"), network.num_classes)
+    return Model(network, form, names, tag, license)

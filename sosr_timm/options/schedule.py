@@ -16,7 +16,7 @@ class ScheduleOptions:
         "cosine", "schedule of timm (cosine, tanh, step, multistep, poly, wsd, rsqrt, constant, plateau, none)"
     )
     sched_on_updates: bool = flag(False, "change the learning rate at every update instead of every epoch")
-    lr: float | None = flag(None, "learning rate; overrides lr-base")
+    lr: float | None = flag(None, "learning rate; overrides lr-base unless it is 0")
     lr_base: float = flag(0.1, "learning rate at lr-base-size samples per update")
     lr_base_size: int = flag(256, "samples per update that lr-base is meant for")
     lr_base_scale: str = flag(

@@ -29,7 +29,7 @@ class ModelOptions:
     std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
     interpolation: str = flag("", "resize interpolation; by the model where empty", choices=("", *INTERPOLATIONS))
     model_kwargs: dict[str, Any] = flag({}, "other arguments of the model's constructor")
-    head_init_scale: float | None = flag(None, "multiply the classifier's initial weights by this")
+    head_init_scale: float | None = flag(None, "multiply the classifier's initial weights and bias by this")
     head_init_bias: float | None = flag(None, "set the classifier's initial bias to this")
     drop: float = flag(0.0, "dropout rate")
     drop_path: float | None = flag(None, "drop path rate")

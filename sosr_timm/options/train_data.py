@@ -80,8 +80,8 @@ class AugmentationOptions:
     gaussian_blur_prob: float | None = flag(None, "probability of blur")
     aa: str | None = flag(
         None,
-        "policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5'), AutoAugment's of the papers ('cifar10', 'imagenet', "
-        "'svhn'), or a policy file (.yaml)",
+        "policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5'), of torchvision ('cifar10', 'imagenet', 'svhn', 'ra', "
+        "'ta_wide'), or a policy file (.yaml)",
     )
     aug_repeats: float = flag(
         0.0, "repeated augmentation: every image so many times in a row, an epoch not longer; 0: off"

@@ -38,10 +38,10 @@ def _nearest(architecture: str) -> str:
 
 
 def number_of_classes(options: ModelOptions, info: SourceInfo) -> int:
-    """Classes of the network: the option's, else the data set's.
+    """Classes of the model: the option's, else the data set's; more than the data set has are allowed.
 
     Raises:
-        UserError: neither says, or they contradict each other.
+        UserError: neither says, the option has fewer than the data set, or not as many as its vectors of labels.
     """
     if options.num_classes is not None and options.num_classes < 2:
         raise UserError(f"--num-classes {options.num_classes}: a classifier has at least 2 classes")
@@ -49,10 +49,9 @@ def number_of_classes(options: ModelOptions, info: SourceInfo) -> int:
         if info.num_classes is None:
             raise UserError("the data set does not say how many classes it has: give --num-classes")
         return info.num_classes
-    if info.num_classes is not None and info.num_classes != options.num_classes:
-        raise UserError(
-            f"--num-classes {options.num_classes} does not fit the data set, which has {info.num_classes} classes"
-        )
+    known = info.num_classes
+    if known is not None and (known > options.num_classes or (info.multi_hot and known != options.num_classes)):
+        raise UserError(f"--num-classes {options.num_classes}: the data set has {known} classes")
     return options.num_classes
 
 
@@ -123,6 +122,8 @@ def _initialise_head(model: nn.Module, options: ModelOptions) -> None:
     head = model.get_classifier()
     if options.head_init_scale is not None:
         head.weight.data.mul_(options.head_init_scale)
+        if head.bias is not None:
+            head.bias.data.mul_(options.head_init_scale)
     if options.head_init_bias is not None:
         nn.init.constant_(head.bias, options.head_init_bias)
 

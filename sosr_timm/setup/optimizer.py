@@ -12,8 +12,11 @@ from sosr_timm.registry import close_names
 
 
 def learning_rate(optimizer: OptimizerOptions, schedule: ScheduleOptions, processes: int) -> float:
-    """--lr, or --lr-base scaled by the samples of one update (linearly; by the square root for Adam's kin, as timm)."""
-    if schedule.lr is not None:
+    """--lr; where it is not given or 0, --lr-base scaled by the samples of one update, as in timm.
+
+    The scale is linear, for Adam's relatives the square root.
+    """
+    if schedule.lr:
         return schedule.lr
     ratio = optimizer.batch_size * processes * optimizer.grad_accum_steps / schedule.lr_base_size
     adaptive = any(name in optimizer.opt.lower() for name in ("ada", "lamb"))

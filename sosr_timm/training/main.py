@@ -10,7 +10,7 @@ from sosr_timm.checkpoints.run_selection import RunSelection, select_run
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.options.load import Loaded, flatten
-from sosr_timm.options.train import DataOptions, TrainOptions
+from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.training_labels import check_training_labels, store_training_labels
 from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
@@ -19,6 +19,7 @@ from sosr_timm.training.build import build_run
 from sosr_timm.training.checkpointing import restore
 from sosr_timm.training.dry_run import dry_run
 from sosr_timm.training.loop import train
+from sosr_timm.training.notes import notes_of
 from sosr_timm.training.summary import announce, describe, finish
 
 
@@ -45,7 +46,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
     plan, options = select_run(loaded, processes)
-    for note in (*plan.notes, *without_effect(loaded.options.data)):
+    for note in plan.notes:
         logger.info("%s", note)
     folder = RunFolder(Path(plan.folder))
     with folder.lock() if processes.is_main else nullcontext():
@@ -73,23 +74,13 @@ def train_in(
         for note in restore(run, Path(plan.checkpoint), options.run.no_resume_opt):
             logger.info("%s", note)
     start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
+    for note in notes_of(run):
+        logger.info("%s", note)
     announce(run, plan.checkpoint)
     with advising(run):
         signal_number = train(run)
     processes.accelerator.end_training()
     return finish(run, signal_number)
-
-
-def without_effect(options: DataOptions) -> list[str]:
-    """What to say of options of timm that change nothing here."""
-    notes = []
-    if options.worker_seeding != "all":
-        notes.append(
-            "--worker-seeding part changes nothing: every image is seeded by itself, not by its loader process"
-        )
-    if options.use_multi_epochs_loader:
-        notes.append("--use-multi-epochs-loader changes nothing: loader processes always work on over epochs")
-    return notes
 
 
 def remove_unstarted_run(folder: RunFolder) -> None:

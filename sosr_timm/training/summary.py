@@ -24,6 +24,7 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
         "loss": run.loss.full_form,
         "smoothing": run.loss.smoothing,
         "num_classes": run.model.num_classes,
+        "data_classes": run.training.source.info.num_classes,
         "class_names": run.training.source.info.class_names,
         "data": run.training.source.info.origin,
         "image_format": asdict(run.image_format),

@@ -65,15 +65,26 @@ class Classes:
     renumbered: bool
 
 
-def choose_classes(options: ValidateOptions, info: SourceInfo, network_classes: int) -> Classes:
+def choose_classes(
+    options: ValidateOptions, info: SourceInfo, network_classes: int, trained_classes: int | None = None
+) -> Classes:
     """The classes that may be guessed.
+
+    Args:
+        options: of the evaluation.
+        info: of the data set.
+        network_classes: outputs of the model.
+        trained_classes: of the data set that a run was trained on; None where that is not known.
 
     Raises:
         UserError: the data set has other classes than the network, or a damaged --valid-labels.
     """
     data, found = options.data, info.num_classes
     if not data.valid_labels:
-        if found not in (None, network_classes):
+        # A model may have more outputs than its data set has classes; another data set with fewer needs to be meant.
+        meant = found == trained_classes or options.subject.num_classes == network_classes
+        fewer = found is not None and found < network_classes and meant and not info.multi_hot
+        if found not in (None, network_classes) and not fewer:
             raise UserError(f"the network has {network_classes} classes, the data set {found}")
         return Classes(network_classes, None, False)
     allowed = read_allowed_classes(data.valid_labels, network_classes, info.class_names if data.class_map else None)

@@ -9,7 +9,7 @@ from torch import nn
 
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.sources.real_labels import real_accuracy
-from sosr_timm.data.sources.source import ImageSource
+from sosr_timm.data.sources.source import ImageSource, names_of_classes
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
@@ -72,7 +72,7 @@ def evaluate_model(
     task = task_of(subject, source)
     networks, form = together(processes, lambda: _models(subject, source))
     network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
-    classes = choose_classes(options, source.info, network_classes)
+    classes = choose_classes(options, source.info, network_classes, run.about.get("data_classes") if run else None)
     real = real_labels_of(options, source, classes)
     workers, batch_size = data.workers, data.batch_size or 256
     if run is not None:
@@ -85,7 +85,7 @@ def evaluate_model(
     record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
     if is_multi_label(task):
         record |= {"task": task.task, "multilabel_threshold": task.multilabel_threshold}
-    names = source.info.class_names
+    names = source.info.class_names if classes.renumbered else names_of_classes(source.info.class_names, classes.count)
     found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
     sizes = training_class_sizes(run, classes.count)
     for title, network in networks.items():

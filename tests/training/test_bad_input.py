@@ -25,7 +25,7 @@ CASES = {
     "smoothing with ols": (["--loss", "ols", "--smoothing", "0.1"], "ols"),
     "smoothing with maxsup": (["--loss", "maxsup", "--smoothing", "0.1"], "maxsup"),
     "odd batch": (["--batch-size", "7", "--cutmix", "1"], "--batch-size 7: Mixup and CutMix mix pairs"),
-    "wrong class count": (["--num-classes", "7"], "--num-classes 7 does not fit the data set, which has 10 classes"),
+    "wrong class count": (["--num-classes", "7"], "--num-classes 7: the data set has 10 classes"),
     "batch larger than data": (["--batch-size", "64"], "fewer than one batch of 64"),
     "zero batch": (["--batch-size", "0"], "--batch-size 0: at least 1"),
     "negative epochs": (["--epochs", "-1"], "--epochs -1: at least 1"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,6 +38,14 @@ class SourceInfo:
     class_names: tuple[str, ...] | None = None
     origin: dict[str, Any] = field(default_factory=dict, hash=False)
     multi_hot: bool = False
+
+
+def names_of_classes(names: Sequence[str] | None, count: int) -> tuple[str, ...] | None:
+    """The names of a model's classes: those of its data set, and numbers for what the model has beyond them.
+
+    None where nobody knows names.
+    """
+    return (*names, *map(str, range(len(names), count))) if names else None
 
 
 class ImageSource(ABC):

@@ -1,4 +1,4 @@
-"""Augmentation policies that were searched for: AutoAugment's by name, through torchvision, and others from a file."""
+"""Augmentation policies that timm does not have: torchvision's by name, and learned ones from a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 import yaml
 from PIL import Image, ImageDraw
 from timm.data import auto_augment
-from torchvision.transforms import AutoAugment, AutoAugmentPolicy
+from torchvision.transforms import AutoAugment, AutoAugmentPolicy, RandAugment, TrivialAugmentWide
 
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.registry import close_names
@@ -21,19 +21,24 @@ AUTO_AUGMENT = {
     "imagenet": AutoAugmentPolicy.IMAGENET,
     "svhn": AutoAugmentPolicy.SVHN,
 }
+# What torchvision's training reference calls them: Cubuk et al. 2020, arXiv 1909.13719; Müller and Hutter 2021, arXiv
+# 2103.10158. Both have the defaults of torchvision's classes.
+WITHOUT_SEARCH = {"ra": RandAugment, "ta_wide": TrivialAugmentWide}
 FILE_ENDINGS = (".yaml", ".yml")
 
 Operation = tuple[str, float, float]
 
 
-def learned_policy(name: str | None) -> AutoAugment | FilePolicy | None:
-    """The policy that a name or a file means; None for timm's own names.
+def learned_policy(name: str | None) -> Callable[[Image.Image], Image.Image] | None:
+    """The policy of a name of torchvision's or of a file; None for timm's own names.
 
     Raises:
         UserError: a file that cannot be read or holds no policy.
     """
     if name in AUTO_AUGMENT:
         return AutoAugment(AUTO_AUGMENT[name])
+    if name in WITHOUT_SEARCH:
+        return WITHOUT_SEARCH[name]()
     if name and name.endswith(FILE_ENDINGS):
         return FilePolicy(read_policy(Path(name)))
     return None

@@ -21,10 +21,14 @@ NORMALISE = transforms.Compose([transforms.ToTensor(), transforms.Normalize(FORM
 PLAIN = {"hflip": 0.0, "color_jitter": 0.4, "interpolation": "bilinear"}
 
 
-@pytest.mark.parametrize("name", ["cifar10", "imagenet", "svhn"])
+TORCHVISIONS = {name: AutoAugment(AutoAugmentPolicy(name)) for name in ("cifar10", "imagenet", "svhn")}
+TORCHVISIONS |= {"ra": transforms.RandAugment(), "ta_wide": transforms.TrivialAugmentWide()}
+
+
+@pytest.mark.parametrize("name", TORCHVISIONS)
 def test_the_policies_by_name_are_torchvisions(name):
     ours = training_transform(FORM, 0, auto_augment=name, **PLAIN)
-    theirs = AutoAugment(AutoAugmentPolicy(name))
+    theirs = TORCHVISIONS[name]
     different = 0
     for seed in range(40):
         seed_cpu(seed)

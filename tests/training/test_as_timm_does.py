@@ -1,0 +1,73 @@
+"""What timm's train.py does with a flag happens here too: a larger head, a rate of 0, an initial head."""
+
+import csv
+import json
+
+import pytest
+import timm
+import torch
+from PIL import Image
+
+from sosr_timm.data.sources.source import SourceInfo, names_of_classes
+from sosr_timm.errors import UserError
+from sosr_timm.options.train import ModelOptions, OptimizerOptions, ScheduleOptions
+from sosr_timm.setup.model import create_model, number_of_classes
+from sosr_timm.setup.optimizer import learning_rate
+from tests.training.harness import SMALL, only_run, train_here, validate
+
+
+def test_a_head_may_have_more_classes_than_the_data_set(tmp_path, capsys):
+    assert train_here(*SMALL, "--num-classes", "13", "--loss", "ols+sosr", "--epochs", "1", "--output", tmp_path) == 0
+    assert "--num-classes 13: the data set has 10 classes, no image has one of the other 3" in capsys.readouterr().out
+    run = only_run(tmp_path)
+    about = json.loads(run.about.read_text())
+    assert (about["num_classes"], about["data_classes"]) == (13, 10)
+    record = validate(capsys, run.path, "--per-class")
+    stored = json.loads((run.path / "result.json").read_text())["best"]
+    assert record["weights"]["weights"]["top1"] == stored["top1"]
+    rows = list(csv.reader((run.path / "confusion.csv").open()))
+    assert len(rows) == 14 and rows[0][-3:] == ["10", "11", "12"]
+
+
+def test_fewer_classes_than_the_data_set_or_other_vectors_are_refused():
+    with pytest.raises(UserError, match="--num-classes 7: the data set has 10 classes"):
+        number_of_classes(ModelOptions(num_classes=7), SourceInfo(num_classes=10))
+    with pytest.raises(UserError, match="--num-classes 12: the data set has 10 classes"):
+        number_of_classes(ModelOptions(num_classes=12), SourceInfo(num_classes=10, multi_hot=True))
+    assert number_of_classes(ModelOptions(num_classes=12), SourceInfo(num_classes=10)) == 12
+
+
+def test_another_data_set_with_fewer_classes_must_be_meant(tmp_path, capsys):
+    assert train_here(*SMALL, "--num-classes", "13", "--epochs", "1", "--output", tmp_path / "runs") == 0
+    for label in ("a", "b"):
+        folder = tmp_path / "images" / "validation" / label
+        folder.mkdir(parents=True)
+        Image.new("L", (8, 8), 90).save(folder / "1.png")
+    arguments = [only_run(tmp_path / "runs").path, "--data-dir", tmp_path / "images"]
+    with pytest.raises(UserError, match="13 classes, the data set 2"):
+        validate(capsys, *arguments)
+    assert validate(capsys, *arguments, "--num-classes", "13")["weights"]["weights"]["count"] == 2
+
+
+def test_classes_beyond_the_known_names_are_numbers():
+    assert names_of_classes(("cat", "dog"), 4) == ("cat", "dog", "2", "3")
+    assert names_of_classes(("cat", "dog"), 2) == ("cat", "dog")
+    assert names_of_classes(None, 4) is None
+
+
+def test_a_rate_of_0_falls_back_to_the_base_rate():
+    """timm's train.py: `if not args.lr`."""
+    optimizer = OptimizerOptions(batch_size=64)
+    assert learning_rate(optimizer, ScheduleOptions(lr=0.0, lr_base=0.2), 2) == 0.2 * 128 / 256
+    assert learning_rate(optimizer, ScheduleOptions(lr=None, lr_base=0.2), 2) == 0.2 * 128 / 256
+    assert learning_rate(optimizer, ScheduleOptions(lr=0.3), 2) == 0.3
+
+
+def test_the_initial_heads_bias_is_scaled_with_its_weights():
+    torch.manual_seed(3)
+    expected = timm.create_model("resnet10t", num_classes=5).get_classifier()
+    torch.manual_seed(3)
+    options = ModelOptions(model="resnet10t", num_classes=5, head_init_scale=0.25)
+    found = create_model(options, SourceInfo(num_classes=5)).get_classifier()
+    assert torch.equal(found.weight, expected.weight * 0.25) and torch.equal(found.bias, expected.bias * 0.25)
+    assert found.bias.abs().max() > 0
