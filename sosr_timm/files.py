@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -48,6 +49,19 @@ def write_json(path: str | os.PathLike, content: Any) -> None:
         ValueError: a number is not finite.
     """
     write_text(path, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def set_default_mode(path: str | os.PathLike) -> None:
+    """Give a file the permissions that any new file of its folder has; safetensors lets only the owner read its own."""
+    path = Path(path)
+    probe = path.with_name(f".{path.name}.{os.getpid()}.mode")
+    try:
+        with open(probe, "wb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+        os.chmod(path, mode)
+    finally:
+        with suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def reach_disk(path: str | os.PathLike) -> None:

@@ -7,7 +7,7 @@ import stat
 
 import pytest
 
-from sosr_timm.files import replacing, write_json, write_text
+from sosr_timm.files import replacing, set_default_mode, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch):
@@ -63,3 +63,16 @@ def test_a_file_has_the_mode_that_the_umask_leaves(tmp_path):
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "page.md").stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("umask", [0o022, 0o077, 0o007])
+def test_a_file_gets_the_permissions_that_the_umask_gives(tmp_path, umask):
+    path = tmp_path / "weights"
+    old = os.umask(umask)
+    try:
+        path.touch(0o600)
+        set_default_mode(path)
+    finally:
+        os.umask(old)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o666 & ~umask
+    assert list(tmp_path.iterdir()) == [path]

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 
-from sosr_timm.checkpoints.serialization import join, split, storable
+from sosr_timm.checkpoints.serialization import join, save_tensors, split, storable
 from sosr_timm.errors import UserError
 from sosr_timm.files import reach_disk
 
@@ -49,7 +49,7 @@ def write_part(folder: Path, name: str, state: Any) -> None:
     content, tensors = split(state)
     if tensors:
         path = folder / f"{name}.safetensors"
-        save_file(storable(tensors), str(path))
+        save_tensors(path, storable(tensors))
         reach_disk(path)
     path = folder / f"{name}.json"
     with open(path, "w", encoding="utf-8") as file:
@@ -161,6 +161,11 @@ def checkpoint_folders(folder: Path) -> list[Path]:
         return []
     paths = [path for path in folder.glob("epoch*-update*") if path.is_dir() and not path.is_symlink()]
     return sorted(paths, key=lambda path: path.name, reverse=True)
+
+
+def is_epoch_end(folder: Path) -> bool:
+    """Whether a checkpoint was taken at the end of an epoch, not within one."""
+    return folder.name.endswith(Position(0, 0).folder_name.removeprefix("epoch00000"))
 
 
 def latest_complete(folder: Path) -> tuple[Path | None, list[str]]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
+
+from sosr_timm.files import set_default_mode
 
 # Keys that mark what JSON has no word for.
 TENSOR, TUPLE, ITEMS = "__tensor__", "__tuple__", "__items__"
@@ -75,6 +79,12 @@ def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         # A view into a larger storage would be written whole.
         result[name] = tensor.clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor
     return result
+
+
+def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
+    """Write a safetensors file that whoever may read other files of its folder may read."""
+    save_file(tensors, str(path), metadata)
+    set_default_mode(path)
 
 
 def module_state(module: torch.nn.Module) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from torch import nn
 
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError, one_line
+from sosr_timm.files import set_default_mode
 from sosr_timm.models.weights import timm_architecture
 
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
@@ -106,6 +107,7 @@ def write_model(model: Model, folder: Path) -> None:
     }
     try:
         save_for_hf(network, str(folder), model_config=config, data_config=data, safe_serialization=True)
+        set_default_mode(folder / WEIGHTS)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{model.architecture} cannot be stored in timm's format ({error})") from None
     check_model(network, folder)

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from sosr_timm.data.order.resumable_sampler import ResumableSampler
 from sosr_timm.extras import import_extra
-from sosr_timm.files import replacing
+from sosr_timm.files import replacing, set_default_mode
 from sosr_timm.integrations.loss_epochs import LossEpochs
 
 if TYPE_CHECKING:
@@ -119,6 +119,7 @@ class LossCallback(transformers.TrainerCallback):
             return
         with replacing(folder / FILE) as temporary:
             save_file(tensors, temporary)
+            set_default_mode(temporary)
 
     def stored(self, args: TrainingArguments, state: TrainerState) -> Path:
         """The file of the checkpoint that training resumes from.

@@ -116,7 +116,9 @@ class RunOptions:
     wandb_project: str | None = flag(None, "project name for wandb; --project where not given", scope=FREE)
     wandb_tags: tuple[str, ...] = flag((), "tags of the wandb run", scope=FREE)
     wandb_resume_id: str = flag("", "id of the wandb run to go on with; the run folder's name where empty", scope=FREE)
-    checkpoint_hist: int = flag(2, "how many checkpoints to keep beside best and last", scope=FREE)
+    checkpoint_hist: int = flag(
+        2, "how many checkpoints of epochs, and within epochs, to keep beside best and last", scope=FREE
+    )
     save_epochs: tuple[int, ...] = flag((), "keep the checkpoints after these epochs", scope=FREE)
     synchronize_step: bool = flag(False, "wait for the device after each update", scope=FREE)
     device: str | None = flag(

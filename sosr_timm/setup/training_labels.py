@@ -6,9 +6,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.checkpoints.serialization import save_tensors
 from sosr_timm.data.sources.long_tail_and_noise import labels_digest
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError, one_line, reason_of
@@ -29,7 +30,7 @@ def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
     tensors = {"indices": torch.from_numpy(source.indices), "labels": torch.from_numpy(source.labels)}
     try:
         with replacing(path) as temporary:
-            save_file(tensors, str(temporary), {"sha256": source.info.origin["labels_sha256"]})
+            save_tensors(temporary, tensors, {"sha256": source.info.origin["labels_sha256"]})
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path} could not be written ({reason_of(error)})") from None
 

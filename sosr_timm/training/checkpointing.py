@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from sosr_timm.checkpoints.format import (
     EMA,
@@ -18,6 +18,7 @@ from sosr_timm.checkpoints.format import (
     DamagedCheckpoint,
     Position,
     checkpoint_folders,
+    is_epoch_end,
     point,
     publish,
     read_manifest,
@@ -25,7 +26,7 @@ from sosr_timm.checkpoints.format import (
     write_manifest,
     write_part,
 )
-from sosr_timm.checkpoints.serialization import module_state
+from sosr_timm.checkpoints.serialization import module_state, save_tensors
 from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.training.run import Progress, Run
 from sosr_timm.version import __version__
@@ -84,9 +85,9 @@ def save(run: Run) -> Path | None:
 
 
 def _write_shared(run: Run, folder: Path) -> None:
-    save_file(module_state(run.model), str(folder / MODEL))
+    save_tensors(folder / MODEL, module_state(run.model))
     if run.ema is not None:
-        save_file(module_state(run.ema), str(folder / EMA))
+        save_tensors(folder / EMA, module_state(run.ema))
     scaler = run.processes.accelerator.scaler
     write_part(
         folder,
@@ -152,11 +153,17 @@ def _link(run: Run, final: Path) -> None:
 
 
 def _trim(run: Run, final: Path) -> None:
-    """Keep the new checkpoint, the best, the wanted epochs and `--checkpoint-hist` more; drop leftovers."""
+    """Keep the new checkpoint, the best, the wanted epochs and `--checkpoint-hist` more; drop leftovers.
+
+    Checkpoints within epochs are counted by themselves, so that they never push out one of an epoch's end.
+    """
     best = run.progress.best["checkpoint"] if run.progress.best else None
     keep = {final.name, best, *(Position(epoch, 0).folder_name for epoch in run.options.run.save_epochs)}
     others = [path for path in checkpoint_folders(run.folder.checkpoints) if path.name not in keep]
-    for path in others[run.options.run.checkpoint_hist :]:
+    count = run.options.run.checkpoint_hist
+    ends = [path for path in others if is_epoch_end(path)]
+    within = [path for path in others if not is_epoch_end(path)]
+    for path in (*ends[count:], *within[count:]):
         shutil.rmtree(path, ignore_errors=True)
     for pattern in (".unfinished-*", ".old-*"):
         for path in run.folder.checkpoints.glob(pattern):

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import os
+import stat
 
 import pytest
 import timm
 import torch
 from PIL import Image
 
+from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.data.sources.source import SourceInfo, names_of_classes
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions, OptimizerOptions, ScheduleOptions
@@ -71,3 +74,25 @@ def test_the_initial_heads_bias_is_scaled_with_its_weights():
     found = create_model(options, SourceInfo(num_classes=5)).get_classifier()
     assert torch.equal(found.weight, expected.weight * 0.25) and torch.equal(found.bias, expected.bias * 0.25)
     assert found.bias.abs().max() > 0
+
+
+def test_weights_can_be_read_by_whoever_may_read_the_other_files(tmp_path):
+    old = os.umask(0o022)
+    try:
+        arguments = ["--label-noise", "0.2", "--model-ema", "--epochs", "1"]
+        assert train_here(*SMALL, *arguments, "--output", tmp_path) == 0
+    finally:
+        os.umask(old)
+    files = [path for path in only_run(tmp_path).path.rglob("*") if path.is_file() and path.name != ".lock"]
+    assert {path.name for path in files} >= {"model.safetensors", "ema.safetensors", "rank0.safetensors"}
+    assert {path.name: stat.S_IMODE(path.stat().st_mode) for path in files} == {path.name: 0o644 for path in files}
+
+
+def test_checkpoints_within_epochs_do_not_push_out_those_of_epochs(tmp_path):
+    arguments = ["--epochs", "4", "--checkpoint-every", "2", "--checkpoint-hist", "1"]
+    assert train_here(*SMALL, *arguments, "--output", tmp_path) == 0
+    run = only_run(tmp_path)
+    names = {path.name for path in checkpoint_folders(run.checkpoints)}
+    best = (run.checkpoints / "best").resolve().name
+    ends = {f"epoch{number:05d}-update0000000" for number in (3, 4)}
+    assert names == {*ends, best, "epoch00003-update0000006"}
