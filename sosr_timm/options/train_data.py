@@ -11,9 +11,16 @@ INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 @dataclass
 class DataOptions:
-    data: str | None = flag(None, "folder of the data set", positional=True, scope=FREE)
-    data_dir: str | None = flag(None, "folder of the data set, as a flag", scope=FREE)
-    dataset: str = flag("", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: a folder")
+    data: str | None = flag(
+        None,
+        "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)",
+        positional=True,
+        scope=FREE,
+    )
+    data_dir: str | None = flag(None, "the data set, as a flag", scope=FREE)
+    dataset: str = flag(
+        "", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: --data-dir alone"
+    )
     train_split: str = flag("train", "split to train on")
     val_split: str = flag("validation", "split to evaluate on")
     train_num_samples: int | None = flag(None, "train on this many samples of the split, spread over it evenly")
@@ -26,14 +33,20 @@ class DataOptions:
     )
     epoch_repeats: float = flag(0.0, "passes over the training set that make an epoch; 0: one")
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
-    class_map: str = flag("", "text file that maps class folder to index")
+    class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_img_mode: str | None = flag(
         None, "PIL mode of the images (RGB, L); by the number of channels where not given"
     )
     input_key: str | None = flag(
-        None, "field of the image in hfds/NAME; for folders the file endings that count ('.png;.jpg')"
+        None,
+        "field of the image in hfds/NAME; column of the paths in a table ('path'); for directories and archives the "
+        "file endings that count ('.png;.jpg')",
     )
-    target_key: str | None = flag(None, "field of the target in hfds/NAME, or several with commas: a label for each")
+    target_key: str | None = flag(
+        None,
+        "field of the target in hfds/NAME, or several with commas: a label for each; column of the labels in a table "
+        "('label')",
+    )
     target_format: str = flag(
         "",
         "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class",

@@ -49,16 +49,21 @@ class SubjectOptions:
 
 @dataclass
 class EvaluationDataOptions:
-    data_dir: str | None = flag(None, "folder of the data set")
+    data_dir: str | None = flag(None, "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)")
     dataset: str = flag("", "name of a data set; empty: a folder, or the run's")
     split: str = flag("validation", "split to evaluate on")
     num_samples: int | None = flag(None, "evaluate on this many samples, spread over the split evenly")
     dataset_download: bool = flag(False, "let torchvision download the data set where it can")
-    class_map: str = flag("", "text file that maps class folder to index")
+    class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_key: str | None = flag(
-        None, "field of the image in hfds/NAME; for folders the file endings that count ('.png;.jpg'); else the run's"
+        None,
+        "field of the image in hfds/NAME; column of the paths in a table; for directories and archives the file "
+        "endings that count ('.png;.jpg'); else the run's",
     )
-    target_key: str | None = flag(None, "field of the target in hfds/NAME, or several with commas; else the run's")
+    target_key: str | None = flag(
+        None,
+        "field of the target in hfds/NAME, or several with commas; column of the labels in a table; else the run's",
+    )
     target_format: str = flag(
         "",
         "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class; else the run's",

@@ -21,7 +21,7 @@ def open_sources(
     """
     root = data.data or data.data_dir
     if data.data and data.data_dir and data.data != data.data_dir:
-        raise UserError(f"two data folders: {data.data} and --data-dir {data.data_dir}")
+        raise UserError(f"two data directorys: {data.data} and --data-dir {data.data_dir}")
     common = {"download": data.dataset_download, "class_map": data.class_map, "reading": reading(data, model)}
     if data.dataset_download and processes.count > 1:
         # One process downloads, the others find it done.

@@ -63,7 +63,7 @@ def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: in
     if subject.model is None:
         named = subject.subject
         if named and not Path(named).is_dir():
-            raise UserError(f"{named}: no such run folder, checkpoint or data folder")
+            raise UserError(f"{named}: no such run folder, checkpoint or data directory")
         raise UserError(f"{named or 'nothing to evaluate'}: name a run folder, a checkpoint, or a model with --model")
     if not is_list(options):
         return [EvaluatedModel(subject.model, options)]

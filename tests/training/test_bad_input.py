@@ -8,8 +8,8 @@ from sosr_timm.errors import UserError
 from tests.training.harness import SMALL, only_run, train_here, train_processes
 
 CASES = {
-    "missing folder": (["--dataset", "", "--data-dir", "nowhere"], "data folder nowhere does not exist"),
-    "no data": (["--dataset", ""], "no data: name a folder"),
+    "missing folder": (["--dataset", "", "--data-dir", "nowhere"], "data directory nowhere does not exist"),
+    "no data": (["--dataset", ""], "no data: name a directory"),
     "unknown data set": (["--dataset", "digit"], "unknown data set 'digit': did you mean 'digits'"),
     "unknown split": (["--val-split", "tset"], "data set 'digits' has the splits train and validation, not 'tset'"),
     "unknown model": (["--model", "cifar_resnet2"], "unknown model 'cifar_resnet2': did you mean .*'cifar_resnet20'"),

@@ -44,7 +44,7 @@ TRAIN += ("--epochs", "1", "--batch-size", "8", "--warmup-epochs", "0", "--log-i
 
 @pytest.fixture
 def images(tmp_path) -> Path:
-    """Digits as files: 60 to train on and 40 to evaluate on, in class folders."""
+    """Digits as files: 60 to train on and 40 to evaluate on, in class directories."""
     for split, count in (("train", 60), ("validation", 40)):
         source = digits("train" if split == "train" else "validation", None, False)
         for index in range(count):
@@ -96,7 +96,9 @@ def test_a_flat_validation_folder_says_what_to_do(images, tmp_path):
     for path in list((images / "validation").iterdir()):
         if path.is_dir():
             path.rmdir()
-    with pytest.raises(UserError, match="holds 40 files and no class folders; move each image into the folder of its"):
+    with pytest.raises(
+        UserError, match="holds 40 files and no class directories; move each image into the directory of its"
+    ):
         train_here(*TRAIN, "--data-dir", images, "--output", tmp_path / "out")
 
 

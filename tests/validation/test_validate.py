@@ -94,7 +94,7 @@ def test_results_files(run, capsys, tmp_path):
     ("arguments", "message"),
     [
         ([], "nothing to evaluate: name a run folder, a checkpoint, or a model with --model"),
-        (["nowhere"], "nowhere: no such run folder, checkpoint or data folder"),
+        (["nowhere"], "nowhere: no such run folder, checkpoint or data directory"),
         (["--model", "cifar_resnet2", "--dataset", "digits"], "unknown model 'cifar_resnet2': did you mean"),
         (["--model", "cifar_resnet20", "--dataset", "digits"], "whose weights"),
         (["--model", "cifar_resnet20", "--dataset", "digits", "--checkpoint", "none.pth"], "none.pth is no file"),

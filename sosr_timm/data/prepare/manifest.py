@@ -28,7 +28,7 @@ class Manifest:
         name: of the data set.
         subset: it is only a part of the official set.
         classes: in the order of the labels.
-        folders: class folders in the order of the labels; empty where there are none.
+        folders: class directories in the order of the labels; empty where there are none.
         splits: by name: `images`, `per_class`, and `list`, the file that lists its files, with its `sha256`.
         digest: SHA-256 of manifest.json, in hexadecimal.
     """
@@ -105,7 +105,7 @@ def read_list(manifest: Manifest, split: str) -> dict[str, str]:
 
 
 def compare_listing(manifest: Manifest, split: str) -> tuple[set[str], set[str]]:
-    """The files of a split that are missing, and those in its class folders that its list does not name.
+    """The files of a split that are missing, and those in its class directories that its list does not name.
 
     Reads no image.
 
@@ -126,7 +126,7 @@ def compare_listing(manifest: Manifest, split: str) -> tuple[set[str], set[str]]
 
 
 def check_listing(manifest: Manifest, split: str) -> None:
-    """See that a split has the files that its list names and, in its class folders, no others; reads no image.
+    """See that a split has the files that its list names and, in its class directories, no others; reads no image.
 
     Raises:
         UserError: the first file that is missing or one too many.

@@ -68,7 +68,7 @@ class Contents:
 
     Attributes:
         classes: names in the order of the labels.
-        folders: class folders in the order of the labels; empty where the set has none.
+        folders: class directories in the order of the labels; empty where the set has none.
         files: all files, once.
     """
 

@@ -1,4 +1,4 @@
-"""Tiny ImageNet: 200 classes of 64 x 64 pixels, its validation images sorted into class folders."""
+"""Tiny ImageNet: 200 classes of 64 x 64 pixels, its validation images sorted into class directories."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPEC = DataSpec(
 def read(places: dict[str, Path], part: bool) -> Contents:
     place = places[SPEC.archives[0].file]
     wnids, words, annotations = texts(place, f"{TOP}/wnids.txt", f"{TOP}/words.txt", f"{TOP}/val/val_annotations.txt")
-    # In the order of the letters, as every reader of class folders numbers them; wnids.txt has another order.
+    # In the order of the letters, as every reader of class directories numbers them; wnids.txt has another order.
     classes = tuple(sorted(wnids.split()))
     return Contents(classes, classes, _files(place, classes, words, annotations, part))
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from sosr_timm.data.sources import embedded, paper_sets  # noqa: F401 - registers the data sets
-from sosr_timm.data.sources.class_folders import find_split, open_folder
 from sosr_timm.data.sources.class_map import read_class_map
 from sosr_timm.data.sources.hugging_face import open_hugging_face
 from sosr_timm.data.sources.names import DATASETS, is_training_split
+from sosr_timm.data.sources.paths import find_split, open_path
 from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
 from sosr_timm.data.sources.source import ImageSource, PairSource, SourceInfo
 from sosr_timm.errors import UserError
@@ -17,8 +17,8 @@ from sosr_timm.errors import UserError
 TORCHVISION_WITH_TWO_SPLITS = ("cifar10", "cifar100", "mnist", "kmnist", "qmnist", "fashion_mnist")
 STREAMS = {
     "hfids": "hfds/NAME reads the same data sets by index",
-    "tfds": "write its images into class folders, or a tar file of them, and name that with --data-dir",
-    "wds": "unpack its shards into class folders, or a tar file of them, and name that with --data-dir",
+    "tfds": "write its images into class directories, or a tar file of them, and name that with --data-dir",
+    "wds": "unpack its shards into class directories, or a tar file of them, and name that with --data-dir",
 }
 
 
@@ -35,11 +35,11 @@ def open_source(
 
     Args:
         dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME" or "hfds/NAME"; "" or "folder"
-            for a folder of class folders.
+            for a folder of class directories.
         root: folder of the data.
         split: "train", "validation" or one of their synonyms, or a folder's name.
         download: let torchvision fetch what is missing.
-        class_map: text file from class folder to index.
+        class_map: text file from class directory to index.
         reading: which fields hold image and target, for sets that have several.
 
     Raises:
@@ -49,10 +49,11 @@ def open_source(
     prefix = prefix.lower() if slash else ""
     reading = reading or ReaderOptions()
     if dataset in ("", "folder"):
-        reading.refuse(dataset, "input_key")
-        return open_folder(root, split, class_map, reading.input_key)
+        return open_path(root, split, class_map, reading)
     if class_map and prefix != "hfds":
-        raise UserError(f"--class-map is for folders of class folders; data set '{dataset}' numbers its own classes")
+        raise UserError(
+            f"--class-map is for folders of class directories; data set '{dataset}' numbers its own classes"
+        )
     if prefix != "hfds":
         reading.refuse(dataset)
     if dataset in DATASETS:

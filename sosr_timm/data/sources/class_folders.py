@@ -1,4 +1,4 @@
-"""A folder of class folders, as ImageNet is laid out: checked before a run, with what to do where it is not so."""
+"""Class directories, as ImageNet has them, checked before a run."""
 
 from __future__ import annotations
 
@@ -7,71 +7,64 @@ import tarfile
 from pathlib import Path
 
 from timm.data import create_dataset, get_img_extensions
+from timm.utils import natural_key
 
 from sosr_timm.data.sources.class_map import read_class_map
+from sosr_timm.data.sources.names import EVALUATION_SPLITS, TABLES, TRAIN_SPLITS
 from sosr_timm.data.sources.source import ImageSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError, one_line
-from sosr_timm.registry import close_names
 
-TRAIN_FOLDERS = ("train", "training")
-# Someone who asks for the validation split of a set that has only train and test means the latter, but not vice versa.
-EVALUATION_FOLDERS = ("validation", "val", "valid", "eval", "evaluation", "test")
+FAULTS = (OSError, RuntimeError, ValueError, AssertionError, tarfile.TarError)
 
 
-def open_folder(root: str | None, split: str, class_map: str = "", endings: str | None = None) -> ImageSource:
-    """The images of one split below `root`: root/train/CLASS/*.jpg and root/val/CLASS/*.jpg (or `validation`).
+def open_class_folders(path: Path, class_map: str = "", endings: str | None = None) -> ImageSource:
+    """The images in a directory of class directories (path/CLASS/1.jpg), read by timm.
 
-    `endings` says which files count (".png;.jpg"); without it, those that timm takes for images.
-
-    A tar file with the class folders in it (root/train.tar, or `root` itself) does as well as a folder.
+    Args:
+        path: of the directory.
+        class_map: text file of class names in the order of their numbers; classes that it does not name are left out.
+        endings: file endings that count as images (".png;.jpg"); those that timm takes for images where None.
 
     Raises:
-        UserError: no folder, no such split, no class folders, a class folder without images, images without a class.
+        UserError: no class directories, a class directory without images, or images without a class.
     """
-    if not root:
-        raise UserError("no data: name a folder (train.py DATA or --data-dir) or a data set (--dataset digits)")
+    classes = read_class_map(class_map, path) if class_map else None
     try:
-        place = find_split(Path(root), split)
-        classes = read_class_map(class_map, place) if class_map else None
-        if place.is_dir():
-            _check_layout(place, classes, known_endings(endings))
-        if endings and not place.is_dir():
-            raise UserError(f"--input-key: of the tar file {place} every image counts")
-        reader = create_dataset(
-            "", root=str(place), search_split=False, class_map=classes, input_img_mode=None, input_key=endings
-        ).reader
-    except (OSError, RuntimeError, ValueError, AssertionError, tarfile.TarError) as error:
-        raise UserError(f"data folder {root}: {one_line(error)}") from None
+        _check_layout(path, classes, known_endings(endings))
+        return _read(path, classes, endings)
+    except FAULTS as error:
+        raise UserError(f"data directory {path}: {one_line(error)}") from None
+
+
+def open_tar(path: Path, class_map: str = "", endings: str | None = None) -> ImageSource:
+    """The images in a tar file of class directories, read by timm.
+
+    Args:
+        path: of the tar file.
+        class_map: as in `open_class_folders`.
+        endings: refused: timm's reader takes every image.
+
+    Raises:
+        UserError: as in `open_class_folders`, or a damaged file.
+    """
+    if endings:
+        raise UserError(f"--input-key: of the tar file {path} every image counts")
+    classes = read_class_map(class_map, path) if class_map else None
+    try:
+        return _read(path, classes, None)
+    except FAULTS as error:
+        raise UserError(f"data directory {path}: {one_line(error)}") from None
+
+
+def _read(path: Path, classes: dict[str, int] | None, endings: str | None) -> ImageSource:
+    reader = create_dataset(
+        "", root=str(path), search_split=False, class_map=classes, input_img_mode=None, input_key=endings
+    ).reader
     # timm's two readers call it by two names.
     numbers = reader.class_to_idx if hasattr(reader, "class_to_idx") else reader.class_name_to_idx
-    _check_names(place, numbers)
+    _check_names(path, numbers, classes is not None)
     names = sorted(numbers, key=numbers.get)
     return ReaderSource(reader, SourceInfo(num_classes=len(names), class_names=tuple(names)))
-
-
-def find_split(base: Path, split: str) -> Path:
-    """The folder or tar file of a split below `base`, or `base` itself where it has no splits.
-
-    Raises:
-        UserError: `base` does not exist, or has splits, but not this one.
-    """
-    if base.is_file() and base.suffix == ".tar":
-        return base
-    if base.is_file():
-        raise UserError(f"data folder {base} is a file")
-    if not base.is_dir():
-        near = close_names(base.name, [other.name for other in base.parent.iterdir()]) if base.parent.is_dir() else ""
-        raise UserError(f"data folder {base} does not exist{': ' + near if near.startswith('did') else ''}")
-    groups = (TRAIN_FOLDERS, ("test",), EVALUATION_FOLDERS)
-    names = next((group for group in groups if split in group), (split,))
-    for name in (split, *names):
-        for place in (base / name, base / f"{name}.tar"):
-            if place.is_dir() or (place.is_file() and place.suffix == ".tar"):
-                return place
-    others = sorted(path.name for path in base.iterdir() if path.is_dir() or path.suffix == ".tar")
-    if {name.removesuffix(".tar") for name in others} & {*TRAIN_FOLDERS, *EVALUATION_FOLDERS}:
-        raise UserError(f"data folder {base} has no split '{split}' ({' or '.join(names)}); it has {', '.join(others)}")
-    return base
 
 
 def known_endings(given: str | None) -> tuple[str, ...]:
@@ -87,28 +80,35 @@ def known_endings(given: str | None) -> tuple[str, ...]:
     return endings
 
 
-def _check_layout(folder: Path, classes: dict[str, int] | None, endings: tuple[str, ...]) -> None:
-    """Raise where timm's reader would fail late or silently leave out a class, which numbers the others anew."""
-    below = sorted(path for path in folder.iterdir() if path.is_dir())
+def _check_layout(path: Path, classes: dict[str, int] | None, endings: tuple[str, ...]) -> None:
+    """Raise where timm's reader would fail late, mix splits, or leave out a class, which numbers the others anew."""
+    below = sorted(other for other in path.iterdir() if other.is_dir())
+    visible = [other for other in below if not other.name.startswith(".")]
     if not below:
-        files = [path for path in folder.iterdir() if path.is_file()]
+        files = [other for other in path.iterdir() if other.is_file()]
         if not files:
-            raise UserError(f"data folder {folder} is empty")
+            raise UserError(f"data directory {path} is empty")
+        table = next((file for file in sorted(files) if file.suffix.lower() in TABLES), None)
+        way_out = f", or name the table that labels them ({table})" if table else ""
         raise UserError(
-            f"data folder {folder} holds {len(files)} files and no class folders; move each image into the folder of "
-            f"its class ({folder}/CLASS/{files[0].name})"
+            f"data directory {path} holds {len(files)} files and no class directories; move each image into the "
+            f"directory of its class ({path}/CLASS/{files[0].name}){way_out}"
         )
-    for path in below:
-        if path.name.startswith(".") or (classes is not None and path.name not in classes):
+    if len(visible) == 1:
+        inside = {other.name for other in visible[0].iterdir() if other.is_dir()}
+        if inside & {*TRAIN_SPLITS} and inside & {*EVALUATION_SPLITS}:
+            raise UserError(f"data directory {path} has its splits one level deeper; name {visible[0]}")
+    for other in visible:
+        if classes is not None and other.name not in classes:
             continue
-        if not any(path.iterdir()):
+        if not any(other.iterdir()):
             raise UserError(
-                f"class folder {path} is empty; remove it or fill it, else the classes would be numbered wrongly"
+                f"class directory {other} is empty; remove it or fill it, otherwise the classes get wrong numbers"
             )
-        if not _has_image(path, endings):
+        if not _has_image(other, endings):
             raise UserError(
-                f"class folder {path} holds no image ({', '.join(endings)}); remove it or fill it, "
-                "else the classes would be numbered wrongly"
+                f"class directory {other} holds no image ({', '.join(endings)}); remove it or fill it, otherwise the "
+                "classes get wrong numbers"
             )
 
 
@@ -117,10 +117,23 @@ def _has_image(folder: Path, known: tuple[str, ...]) -> bool:
     return any(os.path.splitext(file)[1].lower() in known for _, _, files in walk for file in files)
 
 
-def _check_names(place: Path, numbers: dict[str, int]) -> None:
-    """Raise where timm would make a class of what is none."""
+def _check_names(path: Path, numbers: dict[str, int], given: bool) -> None:
+    """Raise where timm would make a class of what is none, or number two classes by chance."""
     if "" in numbers:
-        raise UserError(f"{place} holds images beside its class folders; move each into the folder of its class")
+        raise UserError(f"{path} holds images beside its class directories; move each into the directory of its class")
     hidden = sorted(name for name in numbers if name.startswith("."))
     if hidden:
-        raise UserError(f"{place}: the hidden folder '{hidden[0]}' holds images and would count as a class; remove it")
+        raise UserError(
+            f"{path}: the hidden directory '{hidden[0]}' holds images and would count as a class; remove it"
+        )
+    if given:
+        return
+    # timm sorts by this key alone, and what it sorts comes in another order in each process.
+    by_key: dict[str, str] = {}
+    for name in sorted(numbers):
+        other = by_key.setdefault(repr(natural_key(name)), name)
+        if other != name:
+            raise UserError(
+                f"{path}: timm sorts the classes '{other}' and '{name}' alike, so their numbers would change from "
+                "start to start; rename one, or number the classes with --class-map"
+            )

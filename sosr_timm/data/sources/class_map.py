@@ -1,4 +1,4 @@
-"""Class folder -> index from a text file: one class folder a line, in the order of the indices."""
+"""Class folder -> index from a text file: one class directory a line, in the order of the indices."""
 
 from __future__ import annotations
 

@@ -47,6 +47,10 @@ class HuggingFaceSource(ReaderSource):
     def name(self, index: int) -> str:
         return f"{self.reader.split} image {index} ({super().name(index)})"
 
+    def key(self, index: int) -> str:
+        # The stored path is not used: it may be missing or the same for every image, and reading it loads the image.
+        return f"{self.reader.split} image {index}"
+
     def fingerprint(self) -> str:
         digest = hashlib.sha256(f"{len(self)} {self.reader.split}".encode())
         for index in range(0, len(self), max(1, len(self) // FINGERPRINT_SAMPLES)):

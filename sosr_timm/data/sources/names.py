@@ -1,8 +1,8 @@
-"""The registry of data sets by name, and what the names of their splits mean."""
+"""Names: the registry of data sets, what the names of splits mean, the order of class names."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from timm.utils import natural_key
 
@@ -14,6 +14,32 @@ from sosr_timm.registry import Registry
 DATASETS: Registry[Callable[[str, str | None, bool], ImageSource]] = Registry("data set")
 TRAIN_SPLITS = ("train", "training")
 EVALUATION_SPLITS = ("validation", "val", "valid", "eval", "evaluation", "test")
+TABLES = (".csv", ".tsv", ".parquet")  # file endings of tables of paths and labels
+
+
+def synonyms(split: str) -> tuple[str, ...]:
+    """The names that a split may have, the most fitting one first.
+
+    "validation" also finds a part that is called "test". "test" finds no other.
+    """
+    groups = (TRAIN_SPLITS, ("test",), EVALUATION_SPLITS)
+    return (split, *next((group for group in groups if split in group), ()))
+
+
+def match_split(split: str, there: Collection[str]) -> str | None:
+    """Which of the names of splits that are there means `split`; None where none does."""
+    return next((name for name in synonyms(split) if name in there), None)
+
+
+def have_splits(names: Iterable[str]) -> bool:
+    """Whether one of these names is that of a split."""
+    return not {*TRAIN_SPLITS, *EVALUATION_SPLITS}.isdisjoint(names)
+
+
+def no_such_split(where: str, split: str, there: Iterable[str]) -> UserError:
+    """The error of a data set that has splits, but not this one."""
+    names = list(dict.fromkeys(synonyms(split)))
+    return UserError(f"{where} has no split '{split}' ({' or '.join(names)}); it has {', '.join(sorted(there))}")
 
 
 def is_training_split(split: str, dataset: str) -> bool:

@@ -14,8 +14,8 @@ from sosr_timm.data.prepare.manifest import Manifest, check_listing, read_manife
 from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.sources import how_to_get
 from sosr_timm.data.prepare.spec import DataSpec
-from sosr_timm.data.sources.class_folders import open_folder
 from sosr_timm.data.sources.names import DATASETS, official_splits
+from sosr_timm.data.sources.paths import open_path
 from sosr_timm.data.sources.source import ArraySource, ImageSource, Joined, PairSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError, one_line
 
@@ -43,7 +43,7 @@ def open_paper_set(name: str, split: str, root: str | None, download: bool) -> I
     Args:
         name: of the data set.
         split: "train", "validation" or one of their synonyms; "trainval" where there are three parts.
-        root: prepared folder, folder that torchvision's class reads, or folder of class folders.
+        root: prepared folder, folder that torchvision's class reads, or folder of class directories.
         download: let torchvision fetch what it can.
 
     Raises:
@@ -97,7 +97,7 @@ def _open_class_folders(folder: Path, names: tuple[str, ...], info: SourceInfo) 
     try:
         reader = create_dataset("", str(folder), search_split=False, class_map=numbers, input_img_mode=None).reader
     except (OSError, RuntimeError) as error:
-        raise UserError(f"data folder {folder}: {one_line(error)}") from None
+        raise UserError(f"data directory {folder}: {one_line(error)}") from None
     return ReaderSource(reader, info)
 
 
@@ -125,8 +125,7 @@ def _open_unprepared(spec: DataSpec, folder: Path, part: str, download: bool) ->
     if spec.name in TORCHVISION and (download or (folder / TORCHVISION[spec.name][1]).is_dir()):
         return _open_with_torchvision(spec, folder, part, download)
     if spec.name not in CIFAR and any(path.is_dir() for path in folder.iterdir()):
-        source = open_folder(str(folder), part)
-        assert isinstance(source, ReaderSource)
+        source = open_path(str(folder), part)
         source.info = dataclasses.replace(KNOWN.get(spec.name, SourceInfo()), **_classes(source.info))
         return source
     raise UserError(f"{spec.name}: nothing of it in {folder}; {how_to_get(spec)}")

@@ -52,7 +52,8 @@ class ReaderOptions:
         for name in self.arguments():
             if name not in taken:
                 flag = flags.get(name, f"--{name.replace('_', '-')}")
-                raise UserError(f"{flag}: {dataset or 'a folder of class folders'} has no such choice, hfds/NAME has")
+                others = "hfds/NAME and tables (.csv, .parquet) have" if name.endswith("key") else "hfds/NAME has"
+                raise UserError(f"{flag}: {dataset or 'class directories'} has no such choice, {others}")
 
 
 def create_dataset(dataset: str, root: str | None, split: str, download: bool, **arguments: Any) -> Any:

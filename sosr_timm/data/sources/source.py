@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -78,6 +79,10 @@ class ImageSource(ABC):
         """What to call the image in a message: its path where it has one."""
         return f"image {index}"
 
+    def key(self, index: int) -> str:
+        """What the image is called wherever the data set is: its path below the data set's, where it has one."""
+        return self.name(index)
+
     def fingerprint(self) -> str:
         """A hash that differs where two processes see different data: count and every name."""
         digest = hashlib.sha256(str(len(self)).encode())
@@ -149,6 +154,9 @@ class ReaderSource(ImageSource):
     def name(self, index: int) -> str:
         return str(self.reader.filename(index, absolute=True))
 
+    def key(self, index: int) -> str:
+        return str(self.reader.filename(index)).removeprefix("./").replace(os.sep, "/")
+
 
 class PairSource(ImageSource):
     """Any map-style data set of (PIL image, label) pairs, such as torchvision's."""
@@ -172,6 +180,10 @@ class PairSource(ImageSource):
     def name(self, index: int) -> str:
         samples = getattr(self.pairs, "samples", None)
         return str(samples[index][0]) if samples else f"{self.title} image {index}"
+
+    def key(self, index: int) -> str:
+        root, name = getattr(self.pairs, "root", None), self.name(index)
+        return os.path.relpath(name, root).replace(os.sep, "/") if root and os.path.isabs(name) else name
 
 
 class Subset(ImageSource):
@@ -202,6 +214,9 @@ class Subset(ImageSource):
 
     def name(self, index: int) -> str:
         return self.source.name(int(self.indices[index]))
+
+    def key(self, index: int) -> str:
+        return self.source.key(int(self.indices[index]))
 
 
 def spread(source: ImageSource, count: int | None) -> ImageSource:
@@ -245,3 +260,7 @@ class Joined(ImageSource):
     def name(self, index: int) -> str:
         source, place = self._find(index)
         return source.name(place)
+
+    def key(self, index: int) -> str:
+        source, place = self._find(index)
+        return source.key(place)

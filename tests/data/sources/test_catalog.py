@@ -154,8 +154,8 @@ def test_parts_that_do_not_belong_together(tmp_path):
         ("wds/name", "data set 'wds/name': streams have no fixed order, so a run on one could not be resumed exactly"),
         ("tfds/name", "data set 'tfds/name': streams"),
         ("HFIDS/name", "data set 'HFIDS/name': streams"),
-        ("", "no data: name a folder (train.py DATA or --data-dir) or a data set (--dataset digits)"),
-        ("folder", "no data: name a folder"),
+        ("", "no data: name a directory (train.py DATA or --data-dir) or a data set (--dataset digits)"),
+        ("folder", "no data: name a directory"),
     ],
 )
 def test_an_unknown_name_is_refused(name, said):
@@ -163,7 +163,9 @@ def test_an_unknown_name_is_refused(name, said):
 
 
 def test_a_class_map_needs_a_folder():
-    assert refusal("digits", None, "train", class_map="x.txt").startswith("--class-map is for folders of class folders")
+    assert refusal("digits", None, "train", class_map="x.txt").startswith(
+        "--class-map is for folders of class directories"
+    )
 
 
 def test_the_embedded_sets_are_registered():

@@ -1,4 +1,4 @@
-"""A folder of class folders: found by its split's names, checked before anything is read."""
+"""A folder of class directories: found by its split's names, checked before anything is read."""
 
 import os
 import tarfile
@@ -52,7 +52,7 @@ def test_the_name_asked_for_comes_before_its_synonyms(tmp_path):
 
 def test_a_split_that_is_not_there(tmp_path):
     class_folders(tmp_path, splits=("train", "val"))
-    assert refusal(tmp_path, "test") == f"data folder {tmp_path} has no split 'test' (test); it has train, val"
+    assert refusal(tmp_path, "test") == f"data directory {tmp_path} has no split 'test' (test); it has train, val"
     assert refusal(tmp_path, "holdout").endswith("has no split 'holdout' (holdout); it has train, val")
     class_folders(tmp_path / "only", splits=("train",))
     assert "has no split 'validation' (validation or val or " in refusal(tmp_path / "only", "validation")
@@ -90,44 +90,46 @@ def test_linked_folders_and_images_are_followed(tmp_path):
 
 def test_folders_that_are_not_there(tmp_path):
     class_folders(tmp_path / "images")
-    assert refusal(tmp_path / "image") == f"data folder {tmp_path / 'image'} does not exist: did you mean 'images'?"
-    assert refusal(tmp_path / "no" / "where") == f"data folder {tmp_path / 'no' / 'where'} does not exist"
-    assert refusal(write_picture(tmp_path / "x.png")) == f"data folder {tmp_path / 'x.png'} is a file"
+    assert refusal(tmp_path / "image") == f"data directory {tmp_path / 'image'} does not exist: did you mean 'images'?"
+    assert refusal(tmp_path / "no" / "where") == f"data directory {tmp_path / 'no' / 'where'} does not exist"
+    said = refusal(write_picture(tmp_path / "x.png"))
+    known = ".tar, .zip, .csv, .tsv, .parquet"
+    assert said == f"data directory {tmp_path / 'x.png'} is a file, and neither an archive nor a table ({known})"
 
 
 def test_an_empty_folder(tmp_path):
-    assert refusal(tmp_path) == f"data folder {tmp_path} is empty"
+    assert refusal(tmp_path) == f"data directory {tmp_path} is empty"
     (tmp_path / "train").mkdir()
-    assert refusal(tmp_path) == f"data folder {tmp_path / 'train'} is empty"
+    assert refusal(tmp_path) == f"data directory {tmp_path / 'train'} is empty"
 
 
 def test_images_without_class_folders(tmp_path):
     write_picture(tmp_path / "train" / "a.png")
     said = refusal(tmp_path)
-    assert "holds 1 files and no class folders; move each image into the folder of its class" in said
+    assert "holds 1 files and no class directories; move each image into the directory of its class" in said
     assert f"{tmp_path}/train/CLASS/a.png" in said
 
 
 def test_an_image_beside_the_class_folders_makes_no_class(tmp_path):
     class_folders(tmp_path)
     write_picture(tmp_path / "train" / "preview.png")
-    assert f"{tmp_path / 'train'} holds images beside its class folders" in refusal(tmp_path)
+    assert f"{tmp_path / 'train'} holds images beside its class directories" in refusal(tmp_path)
 
 
 @pytest.mark.parametrize("place", ["train/.ipynb_checkpoints", "train/cat/.ipynb_checkpoints"])
 def test_a_hidden_folder_makes_no_class(tmp_path, place):
     class_folders(tmp_path)
     write_picture(tmp_path / place / "0.png")
-    assert "the hidden folder '.ipynb_checkpoints' holds images and would count as a class" in refusal(tmp_path)
+    assert "the hidden directory '.ipynb_checkpoints' holds images and would count as a class" in refusal(tmp_path)
 
 
 def test_a_class_without_images_would_number_the_others_anew(tmp_path):
     class_folders(tmp_path)
     (tmp_path / "train" / "ant").mkdir()
-    assert refusal(tmp_path).startswith(f"class folder {tmp_path / 'train' / 'ant'} is empty; remove it or fill it")
+    assert refusal(tmp_path).startswith(f"class directory {tmp_path / 'train' / 'ant'} is empty; remove it or fill it")
     (tmp_path / "train" / "ant" / "0.webp").write_bytes(b"")
     said = refusal(tmp_path)
-    assert said.startswith(f"class folder {tmp_path / 'train' / 'ant'} holds no image (.png, .jpg, .jpeg)")
+    assert said.startswith(f"class directory {tmp_path / 'train' / 'ant'} holds no image (.png, .jpg, .jpeg)")
     write_picture(tmp_path / "train" / "ant" / "deeper" / "0.PNG")
     assert open_source("", str(tmp_path), "train").info.class_names == ("cat", "deeper", "dog"), "timm names the leaf"
 
@@ -183,10 +185,10 @@ def test_a_tar_file_of_class_folders(tmp_path, alone):
 def test_a_damaged_tar_file(tmp_path):
     path = tmp_path / "train.tar"
     path.write_bytes(b"not a tar file" * 100)
-    assert refusal(tmp_path).startswith(f"data folder {tmp_path}: ")
+    assert refusal(tmp_path).startswith(f"data directory {path}: ")
     with tarfile.open(path, "w"):
         pass
-    assert refusal(path).startswith(f"data folder {path}: ")
+    assert refusal(path).startswith(f"data directory {path}: ")
 
 
 def test_a_class_map_is_no_pickle(tmp_path):
@@ -196,3 +198,18 @@ def test_a_class_map_is_no_pickle(tmp_path):
             UserError, match=f"class map {name}: a pickle can run code when it is read; write one class"
         ):
             open_source("", str(tmp_path), "train", class_map=name)
+
+
+def test_splits_one_level_deeper_are_named(tmp_path):
+    class_folders(tmp_path / "shapes")
+    assert refusal(tmp_path) == f"data directory {tmp_path} has its splits one level deeper; name {tmp_path / 'shapes'}"
+
+
+def test_classes_that_timm_sorts_alike_are_refused_without_a_class_map(tmp_path):
+    class_folders(tmp_path, classes=("cat", "Cat", "ant"))
+    assert "timm sorts the classes 'Cat' and 'cat' alike, so their numbers would change from start to" in refusal(
+        tmp_path
+    )
+    (tmp_path / "map.txt").write_text("cat\nCat\nant\n")
+    source = open_source("", str(tmp_path), "train", class_map=str(tmp_path / "map.txt"))
+    assert labels(source) == {"cat": 0, "Cat": 1, "ant": 2}

@@ -176,15 +176,15 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 @pytest.mark.parametrize(
     ("dataset", "reading", "said"),
     [
-        ("digits", ReaderOptions("photo"), "--input-key: digits has no such choice, hfds/NAME has"),
+        ("digits", ReaderOptions("photo"), "--input-key: digits has no such choice, hfds/NAME and tables"),
         ("digits", ReaderOptions(target_key="kind"), "--target-key: digits has no such choice"),
         ("torch/cifar10", ReaderOptions(target_format="multihot"), "--target-format: torch/cifar10 has no such choice"),
-        ("", ReaderOptions(target_key="kind"), "--target-key: a folder of class folders has no such choice"),
+        ("", ReaderOptions(target_key="kind"), "--target-key: class directories has no such choice, hfds/NAME and"),
         ("fashion_mnist", ReaderOptions(trust_remote_code=True), "--dataset-trust-remote-code: fashion_mnist has"),
     ],
 )
-def test_a_field_is_refused_where_there_are_none(dataset, reading, said):
-    assert refusal(dataset, "nowhere", "train", reading=reading).startswith(said)
+def test_a_field_is_refused_where_there_are_none(tmp_path, dataset, reading, said):
+    assert refusal(dataset, str(class_folders(tmp_path)), "train", reading=reading).startswith(said)
 
 
 def test_file_endings_choose_the_images_of_a_folder(tmp_path):

@@ -66,4 +66,4 @@ def test_torchvisions_folders(tmp_path, name):
     source = open_source(name, str(tmp_path), "validation")
     assert source.info.class_names == ("10", "9"), "torchvision sorts by letters"
     assert source.name(0) == str(tmp_path / "val" / "10" / "0.png")
-    assert refusal(name, str(tmp_path), "test").startswith(f"data folder {tmp_path} has no split 'test'")
+    assert refusal(name, str(tmp_path), "test").startswith(f"data directory {tmp_path} has no split 'test'")
