@@ -17,8 +17,8 @@ PREFACE = """\
 Written by `python -m tools.options_page`; do not edit.
 
 Every option is a flag and, with underscores, a key of a YAML file given as `--config FILE`. The command line beats the
-file, the file beats the default. An unknown name or a value of the wrong type is an error that names the nearest valid
-one. `--no-FLAG` takes back what a file switched on. `--help` prints this list.
+file, the file beats the default. An unknown name, a value of the wrong type or one out of its range is an error of one
+line. `--no-FLAG` takes back what a file switched on. `--help` prints this list.
 
 Names and defaults are those of timm's training script wherever timm has the option. Options marked with * may change
 when a run is resumed; all others must be as they were.
@@ -53,7 +53,7 @@ def row(option: Option, marks: bool) -> str:
 
 
 def takes(option: Option) -> str:
-    """What stands behind the flag."""
+    """The type and the range of the value that follows the flag."""
     kind = option.kind
     if option.choices:
         return " ".join(f"`{choice}`" for choice in option.choices if choice != "")
@@ -61,8 +61,10 @@ def takes(option: Option) -> str:
         return "key=value ..."
     word = {str: "text", int: "integer", float: "number", bool: "nothing"}[kind.scalar]
     if kind.many:
-        return f"{kind.count} {word}s" if kind.count else f"{word}s"
-    return f"{word}, or nothing for `{option.const}`" if option.const is not None else word
+        word = f"{kind.count} {word}s" if kind.count else f"{word}s"
+    if option.const is not None:
+        word += f", or nothing for `{option.const}`"
+    return f"{word}, {option.limits}" if option.limits else word
 
 
 def written(value: Any) -> str:

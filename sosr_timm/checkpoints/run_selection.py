@@ -72,8 +72,6 @@ def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> RunSe
     if not name:
         data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
         name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
-    elif name != folder_name(name):
-        raise UserError(f"--experiment '{name}' is no file name: try '{folder_name(name)}'")
     return RunSelection(str(claim_folder(output_folder(options), name).path), None, list(notes))
 
 
@@ -171,7 +169,7 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
     """
     stored, about = folder.read_about()
     known = options_of(TrainOptions)
-    values = check_values(known, stored, str(folder.options))
+    values = check_values(known, stored, str(folder.options), ranges=False)
     given = _given_now(loaded, about)
     values = {name: value for name, value in values.items() if known[name].scope != THIS_START}
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})

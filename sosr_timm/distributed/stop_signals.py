@@ -76,6 +76,6 @@ def _interval(text: str) -> tuple[int, float]:
     number = text[:-1] if text.endswith("s") else text
     if not text:
         return 0, 0.0
-    if not number.isdigit() or not int(number):
+    if not (number.isascii() and number.isdigit()) or not int(number):
         raise UserError(f"--checkpoint-every {text}: give updates (500) or seconds (600s)")
     return (0, float(number)) if text.endswith("s") else (int(number), 0.0)

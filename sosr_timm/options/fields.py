@@ -11,6 +11,10 @@ from typing import Any
 
 from sosr_timm.errors import UserError
 from sosr_timm.options.kinds import Kind, short
+from sosr_timm.options.ranges import Form, Items, Range
+from sosr_timm.registry import close_names
+
+COMMAND_LINE = "command line"  # where a value was given, if not in a file
 
 # An option that changes what is trained may not differ between a run and its resumption; a free one may, and is kept
 # where it is not given anew; one of a single start is forgotten with that start.
@@ -23,6 +27,8 @@ def flag(
     *,
     also: tuple[str, ...] = (),
     choices: tuple | None = None,
+    allowed: Range | Form | None = None,
+    items: Items | None = None,
     const: Any = None,
     positional: bool = False,
     scope: str = TRAINING,
@@ -34,7 +40,9 @@ def flag(
         help: one line for --help.
         also: other spellings of the flag ("-b").
         choices: the only values allowed.
-        const: value of the flag when it stands without one (`--torchcompile`).
+        allowed: range of the value, of each item where it is a list.
+        items: number and order of a list's items.
+        const: value of the flag when it is given without one (`--torchcompile`).
         positional: also a bare argument of the command line.
         scope: TRAINING, or FREE for what may change when a run is resumed, or THIS_START for what holds once.
     """
@@ -42,6 +50,8 @@ def flag(
         "help": help,
         "also": also,
         "choices": choices,
+        "allowed": allowed,
+        "items": items,
         "const": const,
         "positional": positional,
         "scope": scope,
@@ -62,6 +72,8 @@ class Option:
     help: str
     also: tuple[str, ...]
     choices: tuple | None
+    allowed: Range | Form | None
+    items: Items | None
     const: Any
     positional: bool
     scope: str
@@ -70,19 +82,45 @@ class Option:
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
 
-    def check(self, value: Any, where: str) -> Any:
+    @property
+    def limits(self) -> str:
+        """The range of the value in words; empty where every value of the kind is allowed."""
+        each = f"each {self.allowed}" if self.kind.many and self.allowed else str(self.allowed or "")
+        return ", ".join(filter(None, (each, str(self.items or ""))))
+
+    def check(self, value: Any, where: str, ranges: bool = True) -> Any:
         """`value` converted to the option's kind.
 
+        Args:
+            value: as read.
+            where: it was given, for the message: a file, or COMMAND_LINE.
+            ranges: also check its range.
+
         Raises:
-            UserError: of another kind, or not among the choices; the line starts with `where`.
+            UserError: of another kind, not among the choices, or out of range.
         """
+        prefix, name = ("", self.flag) if where == COMMAND_LINE else (f"{where}: ", self.name)
         try:
             value = self.kind.convert(value)
         except TypeError:
-            raise UserError(f"{where}: {self.name} takes {self.kind.name}, not {short(value)}") from None
-        if self.choices and value is not None and value not in self.choices:
-            raise UserError(f"{where}: {self.name} is one of {', '.join(map(repr, self.choices))}, not {short(value)}")
+            raise UserError(f"{prefix}{name} takes {self.kind.name}, not {short(value)}") from None
+        if value is None:
+            return value
+        if self.choices and value not in self.choices:
+            near = close_names(str(value), [str(choice) for choice in self.choices])
+            hint = f"; {near}" if near.startswith("did") else ""
+            raise UserError(f"{prefix}{name} is one of {', '.join(map(repr, self.choices))}, not {short(value)}{hint}")
+        if ranges:
+            self._check_range(value, prefix, name)
         return value
+
+    def _check_range(self, value: Any, prefix: str, name: str) -> None:
+        each = "each value of " if self.kind.many else ""
+        for item in value if self.kind.many else (value,):
+            if self.allowed is not None and item not in self.allowed:
+                raise UserError(f"{prefix}{each}{name} must be {self.allowed}, not {short(item)}")
+        if self.items is not None and value not in self.items:
+            raise UserError(f"{prefix}{name} must have {self.items}, not {' '.join(map(short, value))}")
 
     def add_to(self, parser: Any) -> None:
         """Declare the flag; absent from the parsed result unless it was given."""
@@ -112,11 +150,14 @@ class Option:
             )
 
     def _help_with_default(self) -> str:
-        if self.default in (None, "", False, (), {}):
-            return self.help
-        items = self.default if self.kind.many else (self.default,)
-        words = [f"{item:.4g}" if self.kind.scalar is float else str(item) for item in items]
-        return f"{self.help} (default {' '.join(words)})"
+        notes = []
+        if self.default not in (None, "", False, (), {}):
+            items = self.default if self.kind.many else (self.default,)
+            words = [f"{item:.4g}" if self.kind.scalar is float else str(item) for item in items]
+            notes.append(f"default {' '.join(words)}")
+        if self.limits:
+            notes.append(self.limits)
+        return f"{self.help} ({'; '.join(notes)})" if notes else self.help
 
 
 class _KeyValue(argparse.Action):

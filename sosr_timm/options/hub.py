@@ -6,6 +6,8 @@ import dataclasses
 from dataclasses import dataclass
 
 from sosr_timm.options.fields import flag
+from sosr_timm.options.ranges import CROP_PCT, IMAGE_SIDE, PIXEL_MEAN, PIXEL_STD
+from sosr_timm.options.train_data import INTERPOLATIONS
 
 
 @dataclass
@@ -43,11 +45,13 @@ class ConversionOptions:
     destination: str | None = flag(None, "folder to write", positional=True)
     model: str | None = flag(None, "timm's name of the network, where the file does not say it")
     license: str = flag("", "licence of the weights, by the Hub's identifier")
-    img_size: int | None = flag(None, "image size in pixels, where the file does not say it")
-    crop_pct: float | None = flag(None, "share of the shorter side that the evaluation crop keeps")
-    mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel")
-    std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
-    interpolation: str = flag("", "resize interpolation")
+    img_size: int | None = flag(None, "image size in pixels, where the file does not say it", allowed=IMAGE_SIDE)
+    crop_pct: float | None = flag(None, "share of the shorter side that the evaluation crop keeps", allowed=CROP_PCT)
+    mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel", allowed=PIXEL_MEAN)
+    std: tuple[float, ...] | None = flag(
+        None, "standard deviation to normalise with, a value per channel", allowed=PIXEL_STD
+    )
+    interpolation: str = flag("", "resize interpolation", choices=("", *INTERPOLATIONS))
 
 
 @dataclass

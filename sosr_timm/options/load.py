@@ -9,7 +9,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 
 from sosr_timm.errors import UserError
 from sosr_timm.options.config_file import read_mapping
-from sosr_timm.options.fields import Option, options_of
+from sosr_timm.options.fields import COMMAND_LINE, Option, options_of
 from sosr_timm.options.recipes import find_config
 from sosr_timm.options.refused import Refusal
 from sosr_timm.registry import close_names
@@ -71,7 +71,7 @@ def read_command_line(groups: type, arguments: list[str], description: str = "")
             if values.get(option.name, bare) != bare:
                 raise UserError(f"{option.name} is given twice: {bare} and {option.flag} {values[option.name]}")
             values[option.name] = bare
-    return {name: options[name].check(value, "command line") for name, value in values.items()}
+    return {name: options[name].check(value, COMMAND_LINE) for name, value in values.items()}
 
 
 def refusals_of(groups: type) -> dict[str, Refusal]:
@@ -95,18 +95,24 @@ def read_config(groups: type, path: str | Path) -> dict[str, Any]:
 
 
 def check_values(
-    options: dict[str, Option], content: dict, where: str, refused: dict[str, Refusal] | None = None
+    options: dict[str, Option],
+    content: dict,
+    where: str,
+    refused: dict[str, Refusal] | None = None,
+    ranges: bool = True,
 ) -> dict[str, Any]:
-    """`content` with every key known and every value of its kind.
+    """`content` with every key known, every value of its kind and in its range.
 
     Args:
         options: that are known.
         content: keys and values as read.
         where: they were read, for messages.
         refused: flags of timm that are left out where they have timm's default and ask for nothing.
+        ranges: check ranges too; not for the stored options of a run, which was trained with them.
 
     Raises:
-        UserError: an unknown key (with the nearest known one), a key given twice, a wrong type, or a refused flag.
+        UserError: an unknown key (with the nearest known one), a key given twice, a wrong type, a value out of range,
+            or a refused flag.
     """
     values: dict[str, Any] = {}
     for key, value in content.items():
@@ -120,7 +126,7 @@ def check_values(
             raise UserError(f"{where}: unknown option '{key}': {_nearest(name, list(options))}")
         if name in values:
             raise UserError(f"{where}: option '{name}' is given twice")
-        values[name] = options[name].check(value, where)
+        values[name] = options[name].check(value, where, ranges)
     return values
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sosr_timm.options.fields import flag
+from sosr_timm.options.ranges import AT_LEAST_ONE, NOT_EMPTY, NOT_NEGATIVE, POSITIVE, PROBABILITY, Range
 
 MULTI_LABEL = "multilabel"
 
@@ -16,19 +17,29 @@ class TaskOptions:
         "one class per image, or any number of labels per image",
         choices=("classification", MULTI_LABEL),
     )
-    multilabel_threshold: float = flag(0.5, "probability from which a label counts as predicted, for F1")
+    multilabel_threshold: float = flag(
+        0.5, "probability from which a label counts as predicted, for F1", allowed=Range(above=0, below=1)
+    )
     kd_model_name: str | None = flag(
         None, "teacher to distil from: a timm model with published weights, or a run folder"
     )
     kd_distill_type: str = flag("logit", "what the teacher hands on", choices=("logit", "feature", "token"))
-    kd_loss_type: str = flag("kl", "loss between the logits of student and teacher; timm has 'kl'")
-    distill_loss_weight: float | None = flag(None, "weight of the teacher's part; 1 where neither weight is given")
-    task_loss_weight: float | None = flag(
-        None, "weight of the loss on the labels; given alone, the teacher's part weighs the rest to 1"
+    kd_loss_type: str = flag("kl", "loss between the logits of student and teacher; timm has 'kl'", choices=("kl",))
+    distill_loss_weight: float | None = flag(
+        None, "weight of the teacher's part; 1 where neither weight is given", allowed=NOT_NEGATIVE
     )
-    kd_temperature: float = flag(4.0, "temperature of the softmax over both networks' logits")
-    kd_student_feature_dim: int | None = flag(None, "size of the student's features; by the model where not given")
-    kd_teacher_feature_dim: int | None = flag(None, "size of the teacher's features; by the model where not given")
+    task_loss_weight: float | None = flag(
+        None,
+        "weight of the loss on the labels; given alone, the teacher's part weighs the rest to 1",
+        allowed=NOT_NEGATIVE,
+    )
+    kd_temperature: float = flag(4.0, "temperature of the softmax over both networks' logits", allowed=POSITIVE)
+    kd_student_feature_dim: int | None = flag(
+        None, "size of the student's features; by the model where not given", allowed=AT_LEAST_ONE
+    )
+    kd_teacher_feature_dim: int | None = flag(
+        None, "size of the teacher's features; by the model where not given", allowed=AT_LEAST_ONE
+    )
     kd_token_distill_type: str = flag(
         "soft", "target of a distillation token: the teacher's probabilities or its class", choices=("soft", "hard")
     )
@@ -39,25 +50,30 @@ class LossOptions:
     loss: str | None = flag(
         None,
         "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; ce, or bce for many labels, where not given",
+        allowed=NOT_EMPTY,
     )
-    smoothing: float | None = flag(None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given")
+    smoothing: float | None = flag(
+        None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given", allowed=Range(0, below=1)
+    )
     bce_loss: bool = flag(False, "binary cross entropy, the same as --loss bce")
     jsd_loss: bool = flag(False, "Jensen-Shannon divergence of --aug-splits and cross entropy, the same as --loss jsd")
     bce_sum: bool = flag(False, "bce(sum=True): add up over classes instead of averaging")
-    bce_target_thresh: float | None = flag(None, "bce(target_thresh=): soft targets above this become 1, others 0")
-    bce_pos_weight: float | None = flag(None, "bce(pos_weight=): weight of positive labels")
+    bce_target_thresh: float | None = flag(
+        None, "bce(target_thresh=): soft targets above this become 1, others 0", allowed=PROBABILITY
+    )
+    bce_pos_weight: float | None = flag(None, "bce(pos_weight=): weight of positive labels", allowed=POSITIVE)
     poly_epsilon: float | None = flag(None, "poly(epsilon=)")
-    poly_gamma: float | None = flag(None, "poly(gamma=), many labels only")
-    poly_alpha: float | None = flag(None, "poly(alpha=), many labels only")
-    asl_gamma_pos: float | None = flag(None, "asl(gamma_pos=)")
-    asl_gamma_neg: float | None = flag(None, "asl(gamma_neg=)")
-    asl_clip: float | None = flag(None, "asl(clip=)")
+    poly_gamma: float | None = flag(None, "poly(gamma=), many labels only", allowed=NOT_NEGATIVE)
+    poly_alpha: float | None = flag(None, "poly(alpha=), many labels only", allowed=PROBABILITY)
+    asl_gamma_pos: float | None = flag(None, "asl(gamma_pos=)", allowed=NOT_NEGATIVE)
+    asl_gamma_neg: float | None = flag(None, "asl(gamma_neg=)", allowed=NOT_NEGATIVE)
+    asl_clip: float | None = flag(None, "asl(clip=)", allowed=Range(0, below=1))
     asl_reduction: str | None = flag(None, "asl(reduction=)", choices=("batchmean", "sum", "mean"))
-    twoway_tp: float | None = flag(None, "twoway(tp=)")
-    twoway_tn: float | None = flag(None, "twoway(tn=)")
-    db_neg_scale: float | None = flag(None, "db(neg_scale=)")
+    twoway_tp: float | None = flag(None, "twoway(tp=)", allowed=POSITIVE)
+    twoway_tn: float | None = flag(None, "twoway(tn=)", allowed=POSITIVE)
+    db_neg_scale: float | None = flag(None, "db(neg_scale=)", allowed=POSITIVE)
     db_init_bias: float | None = flag(None, "db(init_bias=)")
-    db_focal_gamma: float | None = flag(None, "db(focal_gamma=)")
+    db_focal_gamma: float | None = flag(None, "db(focal_gamma=)", allowed=NOT_NEGATIVE)
     class_weights: str | None = flag(
         None,
         "bce, asl(class_weight=): a number, a list 'a,b,c', a file, or inv_freq, effective_num of --class-stats",

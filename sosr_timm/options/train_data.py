@@ -5,6 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sosr_timm.options.fields import FREE, flag
+from sosr_timm.options.ranges import (
+    AT_LEAST_ONE,
+    BATCH_SIZE,
+    IMAGE_SIDE,
+    LARGEST_IMAGE,
+    NOT_NEGATIVE,
+    PROBABILITY,
+    WORKERS,
+    Items,
+    Range,
+)
 
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
@@ -23,15 +34,23 @@ class DataOptions:
     )
     train_split: str = flag("train", "split to train on")
     val_split: str = flag("validation", "split to evaluate on")
-    train_num_samples: int | None = flag(None, "train on this many samples of the split, spread over it evenly")
-    val_num_samples: int | None = flag(None, "evaluate on this many samples of the split, spread over it evenly")
+    train_num_samples: int | None = flag(
+        None, "train on this many samples of the split, spread over it evenly", allowed=AT_LEAST_ONE
+    )
+    val_num_samples: int | None = flag(
+        None, "evaluate on this many samples of the split, spread over it evenly", allowed=AT_LEAST_ONE
+    )
     long_tail: float | None = flag(
-        None, "thin the classes out exponentially, until the last has this share of the first one's training images"
+        None,
+        "thin the classes out exponentially, until the last has this share of the first one's training images",
+        allowed=Range(above=0, most=1),
     )
     label_noise: float | None = flag(
-        None, "give this share of the training images, drawn at random, a label of another class"
+        None, "give this share of the training images, drawn at random, a label of another class", allowed=PROBABILITY
     )
-    epoch_repeats: float = flag(0.0, "passes over the training set that make an epoch; 0: one")
+    epoch_repeats: float = flag(
+        0.0, "passes over the training set that make an epoch; 0: one", allowed=Range(1, 10_000, also=(0,))
+    )
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_img_mode: str | None = flag(
@@ -68,73 +87,111 @@ class DataOptions:
         "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
         choices=("auto", "workers", "device"),
     )
-    workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE)
+    workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE, allowed=WORKERS)
     pin_mem: bool = flag(False, "pin the loader's memory", scope=FREE)
     max_bad_images: float = flag(
-        0.001, "stop when more than this share of the training images is unreadable", scope=FREE
+        0.001, "stop when more than this share of the training images is unreadable", scope=FREE, allowed=PROBABILITY
     )
 
 
 @dataclass
 class AugmentationOptions:
     no_aug: bool = flag(False, "no augmentation")
-    crop_padding: int | None = flag(None, "random crop after padding by this many pixels (CIFAR style), no resizing")
+    crop_padding: int | None = flag(
+        None,
+        "random crop after padding by this many pixels (CIFAR style), no resizing",
+        allowed=Range(0, LARGEST_IMAGE),
+    )
     train_resize: int | None = flag(
-        None, "make squares of this many pixels of training images before a random crop of the image size"
+        None,
+        "make squares of this many pixels of training images before a random crop of the image size",
+        allowed=IMAGE_SIDE,
     )
     train_crop_mode: str | None = flag(None, "crop of training images", choices=("rrc", "rkrc", "rkrr"))
-    scale: tuple[float, float] = flag((0.08, 1.0), "area range of the random resized crop")
-    ratio: tuple[float, float] = flag((3 / 4, 4 / 3), "aspect ratio range of the random resized crop")
-    hflip: float = flag(0.5, "probability of a horizontal flip")
-    vflip: float = flag(0.0, "probability of a vertical flip")
-    color_jitter: float = flag(0.4, "colour jitter")
-    color_jitter_prob: float | None = flag(None, "probability of colour jitter")
-    grayscale_prob: float | None = flag(None, "probability of a grey image")
-    gaussian_blur_prob: float | None = flag(None, "probability of blur")
+    scale: tuple[float, float] = flag(
+        (0.08, 1.0),
+        "area range of the random resized crop",
+        allowed=Range(above=0, most=10),
+        items=Items(not_falling=True),
+    )
+    ratio: tuple[float, float] = flag(
+        (3 / 4, 4 / 3),
+        "aspect ratio range of the random resized crop",
+        allowed=Range(0.01, 100),
+        items=Items(not_falling=True),
+    )
+    hflip: float = flag(0.5, "probability of a horizontal flip", allowed=PROBABILITY)
+    vflip: float = flag(0.0, "probability of a vertical flip", allowed=PROBABILITY)
+    color_jitter: float = flag(0.4, "colour jitter", allowed=Range(0, 10))
+    color_jitter_prob: float | None = flag(None, "probability of colour jitter", allowed=PROBABILITY)
+    grayscale_prob: float | None = flag(None, "probability of a grey image", allowed=PROBABILITY)
+    gaussian_blur_prob: float | None = flag(None, "probability of blur", allowed=PROBABILITY)
     aa: str | None = flag(
         None,
         "policy of timm ('v0', 'rand-m9-mstd0.5', 'augmix-m5'), of torchvision ('cifar10', 'imagenet', 'svhn', 'ra', "
         "'ta_wide'), or a policy file (.yaml)",
     )
     aug_repeats: float = flag(
-        0.0, "repeated augmentation: every image so many times in a row, an epoch not longer; 0: off"
+        0.0,
+        "repeated augmentation: every image so many times in a row, an epoch not longer; 0: off",
+        allowed=Range(1, 1_000, also=(0,)),
     )
-    aug_splits: int = flag(0, "views of each image in a batch, the first one not augmented (AugMix); 0, or at least 2")
+    aug_splits: int = flag(
+        0,
+        "views of each image in a batch, the first one not augmented (AugMix); 0, or at least 2",
+        allowed=Range(2, 16, also=(0,)),
+    )
     resplit: bool = flag(False, "no random erasing in the first view, or without views the first half of each batch")
-    reprob: float = flag(0.0, "probability of random erasing")
+    reprob: float = flag(0.0, "probability of random erasing", allowed=PROBABILITY)
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
-    recount: int = flag(1, "largest number of erased regions")
-    cutout: int | None = flag(None, "side in pixels of a square at a random place that every image loses")
+    recount: int = flag(1, "largest number of erased regions", allowed=Range(1, 100))
+    cutout: int | None = flag(
+        None, "side in pixels of a square at a random place that every image loses", allowed=IMAGE_SIDE
+    )
     train_interpolation: str = flag(
         "random",
         "resize interpolation in training; the model's where empty, and with --no-aug",
         choices=("", "random", *INTERPOLATIONS),
     )
-    mixup: float = flag(0.0, "alpha of Mixup")
-    cutmix: float = flag(0.0, "alpha of CutMix")
-    cutmix_minmax: tuple[float, float] | None = flag(None, "range of CutMix box sides; overrides alpha")
-    mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed")
-    mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on")
+    mixup: float = flag(0.0, "alpha of Mixup", allowed=Range(0, 100))
+    cutmix: float = flag(0.0, "alpha of CutMix", allowed=Range(0, 100))
+    cutmix_minmax: tuple[float, float] | None = flag(
+        None, "range of CutMix box sides; overrides alpha", allowed=PROBABILITY, items=Items(rising=True)
+    )
+    mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed", allowed=PROBABILITY)
+    mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on", allowed=PROBABILITY)
     mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
-    mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off")
+    mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off", allowed=NOT_NEGATIVE)
 
 
 @dataclass
 class SizeOptions:
-    train_img_sizes: tuple[int, ...] | None = flag(None, "train at several image sizes, one drawn for each batch")
-    train_batch_sizes: tuple[int, ...] | None = flag(
-        None, "samples per process and batch at each of these sizes; batch size where not given", scope=FREE
+    train_img_sizes: tuple[int, ...] | None = flag(
+        None, "train at several image sizes, one drawn for each batch", allowed=IMAGE_SIDE
     )
-    train_size_probs: tuple[float, ...] | None = flag(None, "how often each of these sizes is drawn; equally often")
+    train_batch_sizes: tuple[int, ...] | None = flag(
+        None,
+        "samples per process and batch at each of these sizes; batch size where not given",
+        scope=FREE,
+        allowed=BATCH_SIZE,
+    )
+    train_size_probs: tuple[float, ...] | None = flag(
+        None, "how often each of these sizes is drawn; equally often", allowed=NOT_NEGATIVE
+    )
     train_size_schedule: str = flag(
         "constant", "draw from all sizes alike, or move from the first to the last", choices=("constant", "progressive")
     )
-    train_size_schedule_spread: float = flag(0.65, "width of the moving window, in sizes; 0: the nearest size alone")
-    train_size_random_mix: float = flag(0.1, "share of the moving schedule's draws that are uniform")
+    train_size_schedule_spread: float = flag(
+        0.65, "width of the moving window, in sizes; 0: the nearest size alone", allowed=NOT_NEGATIVE
+    )
+    train_size_random_mix: float = flag(
+        0.1, "share of the moving schedule's draws that are uniform", allowed=PROBABILITY
+    )
     train_steps_per_epoch: int | None = flag(
         None,
         "batches that make an epoch, whatever the size of the training set",
         also=("--train-batches-per-epoch",),
+        allowed=Range(1, 100_000_000),
     )
     variable_batch_loss_scale: str = flag(
         "none",

@@ -7,7 +7,22 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from sosr_timm.options.fields import flag
+from sosr_timm.options.ranges import (
+    AT_LEAST_ONE,
+    BATCH_SIZE,
+    CHANNELS,
+    CLASSES,
+    CROP_PCT,
+    IMAGE_SIDE,
+    LARGEST_IMAGE,
+    NOT_NEGATIVE,
+    PIXEL_MEAN,
+    PIXEL_STD,
+    WORKERS,
+    Range,
+)
 from sosr_timm.options.refused import VALIDATE_REFUSED, Refusal
+from sosr_timm.options.train_data import INTERPOLATIONS
 
 
 @dataclass
@@ -29,8 +44,8 @@ class SubjectOptions:
     )
     which: str = flag("best", "which checkpoint of a run folder", choices=("best", "last"))
     use_ema: bool = flag(False, "only the average of the weights")
-    num_classes: int | None = flag(None, "number of classes; by the data set where not given")
-    in_chans: int | None = flag(None, "image channels; by the data set, else 3, where not given")
+    num_classes: int | None = flag(None, "number of classes; by the data set where not given", allowed=CLASSES)
+    in_chans: int | None = flag(None, "image channels; by the data set, else 3, where not given", allowed=CHANNELS)
     gp: str | None = flag(None, "global pooling (fast, avg, max, avgmax)")
     model_kwargs: dict[str, Any] = flag({}, "other arguments of the model's constructor")
     test_pool: bool = flag(False, "pool test-time features of images larger than those of training, uncropped")
@@ -52,7 +67,9 @@ class EvaluationDataOptions:
     data_dir: str | None = flag(None, "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)")
     dataset: str = flag("", "name of a data set; empty: a folder, or the run's")
     split: str = flag("validation", "split to evaluate on")
-    num_samples: int | None = flag(None, "evaluate on this many samples, spread over the split evenly")
+    num_samples: int | None = flag(
+        None, "evaluate on this many samples, spread over the split evenly", allowed=AT_LEAST_ONE
+    )
     dataset_download: bool = flag(False, "let torchvision download the data set where it can")
     class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_key: str | None = flag(
@@ -81,19 +98,25 @@ class EvaluationDataOptions:
         choices=("auto", "workers", "device"),
     )
     no_prefetcher: bool = flag(False, "normalise images in the loader processes, not on the device")
-    workers: int = flag(4, "loader processes for each process", also=("-j",))
-    batch_size: int | None = flag(None, "samples per batch; the run's, else 256, where not given", also=("-b",))
+    workers: int = flag(4, "loader processes for each process", also=("-j",), allowed=WORKERS)
+    batch_size: int | None = flag(
+        None, "samples per batch; the run's, else 256, where not given", also=("-b",), allowed=BATCH_SIZE
+    )
     retry: bool = flag(False, "go on with a smaller batch where memory runs out; evaluations of a list always do")
     pin_mem: bool = flag(False, "pin the loader's memory")
-    img_size: int | None = flag(None, "image size in pixels")
-    input_size: tuple[int, int, int] | None = flag(None, "channels height width of the input")
+    img_size: int | None = flag(None, "image size in pixels", allowed=IMAGE_SIDE)
+    input_size: tuple[int, int, int] | None = flag(None, "channels height width of the input", allowed=IMAGE_SIDE)
     use_train_size: bool = flag(False, "the size that pretrained weights were trained at, not the one they advise")
-    crop_pct: float | None = flag(None, "share of the shorter side that the crop keeps")
+    crop_pct: float | None = flag(None, "share of the shorter side that the crop keeps", allowed=CROP_PCT)
     crop_mode: str | None = flag(None, "how images are cropped", choices=("center", "squash", "border"))
-    crop_border_pixels: int | None = flag(None, "cut this many pixels off each edge first")
-    mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel")
-    std: tuple[float, ...] | None = flag(None, "standard deviation to normalise with, a value per channel")
-    interpolation: str = flag("", "resize interpolation")
+    crop_border_pixels: int | None = flag(
+        None, "cut this many pixels off each edge first", allowed=Range(0, LARGEST_IMAGE)
+    )
+    mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel", allowed=PIXEL_MEAN)
+    std: tuple[float, ...] | None = flag(
+        None, "standard deviation to normalise with, a value per channel", allowed=PIXEL_STD
+    )
+    interpolation: str = flag("", "resize interpolation", choices=("", *INTERPOLATIONS))
 
 
 @dataclass
@@ -108,17 +131,23 @@ class ReportOptions:
         None, "show precision, recall and F1, averaged so", choices=("micro", "macro", "weighted")
     )
     multilabel_threshold: float | None = flag(
-        None, "probability from which a label counts as predicted, for F1; the run's, else 0.5, where not given"
+        None,
+        "probability from which a label counts as predicted, for F1; the run's, else 0.5, where not given",
+        allowed=Range(above=0, below=1),
     )
     per_class: bool = flag(False, "write classes.csv, confusion.csv and confusion.png too")
     temperature: float = flag(
-        0.0, "fit a temperature on this share of the images, and report the others before and after"
+        0.0,
+        "fit a temperature on this share of the images, and report the others before and after",
+        allowed=Range(0, below=1),
     )
     predictions: str = flag("", "write each image's label and best guesses into this file (.npz or .csv)")
-    log_freq: int = flag(10, "batches between progress lines; 0: none")
-    seed: int = flag(42, "seed of the bootstrap and of the images that a temperature is fitted on")
-    num_gpu: int = flag(1, "1: more accelerators take more processes, started with torchrun")
-    num_processes: int | None = flag(None, "refuse to start unless this many processes run")
+    log_freq: int = flag(10, "batches between progress lines; 0: none", allowed=NOT_NEGATIVE)
+    seed: int = flag(
+        42, "seed of the bootstrap and of the images that a temperature is fitted on", allowed=NOT_NEGATIVE
+    )
+    num_gpu: int = flag(1, "1: more accelerators take more processes, started with torchrun", allowed=AT_LEAST_ONE)
+    num_processes: int | None = flag(None, "refuse to start unless this many processes run", allowed=AT_LEAST_ONE)
 
 
 @dataclass

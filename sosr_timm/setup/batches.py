@@ -69,8 +69,6 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
     Raises:
         UserError: it is asked for and cannot be.
     """
-    if options.data.loader == "device" and options.data.no_prefetcher:
-        raise UserError("--loader device contradicts --no-prefetcher")
     if options.data.loader == "workers" or options.data.no_prefetcher:
         return False
     why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)

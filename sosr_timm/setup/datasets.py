@@ -20,8 +20,6 @@ def open_sources(
         UserError: data that is missing, splits with other classes, or a process that sees other files.
     """
     root = data.data or data.data_dir
-    if data.data and data.data_dir and data.data != data.data_dir:
-        raise UserError(f"two data directorys: {data.data} and --data-dir {data.data_dir}")
     common = {"download": data.dataset_download, "class_map": data.class_map, "reading": reading(data, model)}
     if data.dataset_download and processes.count > 1:
         # One process downloads, the others find it done.

@@ -25,7 +25,7 @@ def check_distillation(options: TaskOptions) -> None:
     """Raise where flags of a distillation do not fit.
 
     Raises:
-        UserError: a weight or size without a teacher, a temperature of 0, many labels for a softmax.
+        UserError: a weight or size without a teacher, many labels for a softmax.
     """
     needing = {
         "distill-loss-weight": options.distill_loss_weight,
@@ -36,8 +36,6 @@ def check_distillation(options: TaskOptions) -> None:
     given = [name for name, value in needing.items() if value is not None]
     if given and not options.kd_model_name:
         raise UserError(f"--{given[0]} says nothing without a teacher: add --kd-model-name")
-    if options.kd_temperature <= 0:
-        raise UserError(f"--kd-temperature {options.kd_temperature:g}: above 0")
     if options.kd_model_name and is_multi_label(options) and options.kd_distill_type != "feature":
         raise UserError(
             f"--kd-distill-type {options.kd_distill_type} compares softmax probabilities, which --task multilabel has "

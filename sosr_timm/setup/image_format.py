@@ -45,7 +45,7 @@ def image_format(
     except AssertionError:
         raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
     _, height, width = resolved["input_size"]
-    _check_format(channels, height, width, resolved["std"], image_mode)
+    _check_format(channels, image_mode)
     return ImageFormat(
         channels=channels,
         height=height,
@@ -83,11 +83,7 @@ def of_data(info: SourceInfo) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _check_format(channels: int, height: int, width: int, std: tuple[float, ...], image_mode: str | None) -> None:
-    if min(channels, height, width) < 1:
-        raise UserError(f"images of {channels} x {height} x {width} (channels, height, width): each is at least 1")
-    if min(std) <= 0:
-        raise UserError(f"--std {' '.join(map(str, std))}: standard deviations are above 0")
+def _check_format(channels: int, image_mode: str | None) -> None:
     if image_mode is None:
         return
     try:

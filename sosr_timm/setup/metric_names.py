@@ -68,16 +68,6 @@ def best_metric(options: TrainOptions) -> str:
     return name
 
 
-def check_threshold(task: TaskOptions) -> None:
-    """Raise where --multilabel-threshold is no probability.
-
-    Raises:
-        UserError: outside (0, 1).
-    """
-    if not 0.0 < task.multilabel_threshold < 1.0:
-        raise UserError(f"--multilabel-threshold {task.multilabel_threshold}: above 0 and below 1")
-
-
 def in_words(task: TaskOptions, metrics: dict[str, float], suffix: str) -> str:
     """The figures of one set of weights in a line."""
     texts = MANY_LABELS if is_multi_label(task) else ONE_CLASS

@@ -43,8 +43,6 @@ def number_of_classes(options: ModelOptions, info: SourceInfo) -> int:
     Raises:
         UserError: neither says, the option has fewer than the data set, or not as many as its vectors of labels.
     """
-    if options.num_classes is not None and options.num_classes < 2:
-        raise UserError(f"--num-classes {options.num_classes}: a classifier has at least 2 classes")
     if options.num_classes is None:
         if info.num_classes is None:
             raise UserError("the data set does not say how many classes it has: give --num-classes")

@@ -19,12 +19,6 @@ def make_order(options: TrainOptions, num_samples: int, processes: Processes) ->
     """
     repeats, epoch_repeats = options.augmentation.aug_repeats, options.data.epoch_repeats
     steps, batch_size = options.sizes.train_steps_per_epoch, options.optimizer.batch_size
-    if repeats and repeats < 1:
-        raise UserError(f"--aug-repeats {repeats:g}: 0 for off, or at least 1")
-    if epoch_repeats < 0:
-        raise UserError(f"--epoch-repeats {epoch_repeats:g}: at least 0")
-    if steps is not None and steps < 1:
-        raise UserError(f"--train-steps-per-epoch {steps}: at least 1")
     sizes = None
     if options.sizes.train_img_sizes is not None:
         sizes = _scheduled(options.sizes, batch_size, options.schedule.epochs, options.run.seed, processes.count)
@@ -49,7 +43,7 @@ def batch_sizes(options: SizeOptions, batch_size: int) -> tuple[int, ...]:
     """Samples per process of a batch, for each of --train-img-sizes.
 
     Raises:
-        UserError: lists of different lengths, or sizes below 1.
+        UserError: lists of different lengths.
     """
     sides = options.train_img_sizes
     given = options.train_batch_sizes or (batch_size,) * len(sides)
@@ -59,9 +53,6 @@ def batch_sizes(options: SizeOptions, batch_size: int) -> tuple[int, ...]:
             raise UserError(
                 f"--{name.replace('_', '-')} has {len(values)} values, --train-img-sizes {len(sides)}: one for each"
             )
-    for name, values in {"train_img_sizes": sides, "train_batch_sizes": given}.items():
-        if min(values) < 1:
-            raise UserError(f"--{name.replace('_', '-')} {' '.join(map(str, values))}: each at least 1")
     return given
 
 

@@ -70,7 +70,7 @@ def find_run(path: str | None, which: str) -> StoredRun | None:
     stored, about = folder.read_about()
     if not isinstance(about.get("image_format"), dict) or "num_classes" not in about:
         raise UserError(f"{folder.about} does not say what the network is fed")
-    options = build(TrainOptions, check_values(options_of(TrainOptions), stored, str(folder.options)))
+    options = build(TrainOptions, check_values(options_of(TrainOptions), stored, str(folder.options), ranges=False))
     return StoredRun(folder, checkpoint, options, about)
 
 

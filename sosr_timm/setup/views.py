@@ -25,8 +25,6 @@ def check_views(options: TrainOptions) -> None:
 def _check_splits(options: TrainOptions) -> None:
     augmentation, batch_size = options.augmentation, options.optimizer.batch_size
     splits = augmentation.aug_splits
-    if splits < 0 or splits == 1:
-        raise UserError(f"--aug-splits {splits}: 0 for off, or at least 2 views of an image")
     if options.model.split_bn and not (splits or augmentation.resplit):
         raise UserError("--split-bn: nothing splits the batch; add --aug-splits or --resplit")
     if options.model.split_bn and options.model.sync_bn:

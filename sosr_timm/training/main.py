@@ -58,7 +58,7 @@ def train_in(
 ) -> int:
     """Train in a folder that is ours; returns the exit code."""
     try:
-        run = build_run(options, processes, folder)
+        run = build_run(options, processes, folder, resumed=plan.checkpoint is not None)
     except BaseException:
         if plan.checkpoint is None and processes.is_main:
             remove_unstarted_run(folder)

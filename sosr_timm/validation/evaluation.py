@@ -79,8 +79,6 @@ def evaluate_model(
         workers = workers if "workers" in loaded.command_line else run.options.data.workers
         stored = run.options.optimizer
         batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
-    if batch_size < 1 or workers < 0:
-        raise UserError("--batch-size is at least 1 and --workers at least 0")
     parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
     record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
     if is_multi_label(task):

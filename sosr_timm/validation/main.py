@@ -84,7 +84,7 @@ def check_options(options: ValidateOptions) -> None:
     Raises:
         UserError: with what to do.
     """
-    subject, data, report = options.subject, options.data, options.report
+    subject, report = options.subject, options.report
     if report.num_gpu != 1:
         raise UserError(
             f"--num-gpu {report.num_gpu}: an evaluation takes one accelerator for each process; start it with "
@@ -92,16 +92,10 @@ def check_options(options: ValidateOptions) -> None:
         )
     if subject.amp and subject.model_dtype not in (None, "float32"):
         raise UserError(f"--model-dtype {subject.model_dtype} is for use without --amp")
-    if not 0 <= report.temperature < 1:
-        raise UserError(f"--temperature {report.temperature:g}: a share of the images, 0 to below 1 (try 0.5)")
-    if report.log_freq < 0:
-        raise UserError(f"--log-freq {report.log_freq}: at least 0")
     if is_list(options) and (report.predictions or report.per_class or report.output or report.temperature):
         raise UserError("--predictions, --per-class, --output and --temperature are for one model, not for a list")
     if subject.compare and (report.predictions or report.per_class or report.temperature):
         raise UserError("--predictions, --per-class and --temperature are for one model, not for --compare")
-    if (data.crop_border_pixels or 0) < 0:
-        raise UserError(f"--crop-border-pixels {data.crop_border_pixels}: at least 0")
     check_predictions_file(report.predictions)
     if report.results_file:
         format_of(report.results_file, report.results_format)

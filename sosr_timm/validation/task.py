@@ -6,7 +6,6 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import MULTI_LABEL, TaskOptions, is_multi_label
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.setup.metric_names import check_threshold
 from sosr_timm.validation.model_selection import EvaluatedModel
 
 
@@ -34,7 +33,6 @@ def task_of(subject: EvaluatedModel, source: ImageSource) -> TaskOptions:
     if threshold is None:
         threshold = run.options.task.multilabel_threshold if run is not None else TaskOptions().multilabel_threshold
     task = TaskOptions(task=MULTI_LABEL, multilabel_threshold=threshold)
-    check_threshold(task)
     return task
 
 

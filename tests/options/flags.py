@@ -22,7 +22,7 @@ def declared(program: str) -> dict[str, Option]:
 
 
 def describe(option: Option) -> str:
-    """One line: flag and its other spellings, type, default, choices, whether a resumed run may change it."""
+    """One line: flag and its other spellings, type, default, whether a resumed run may change it, choices or range."""
     kind = option.kind
     words = "key=value" if kind.pairs else kind.scalar.__name__
     words += f"[{kind.count or '+'}]" if kind.many else ""
@@ -30,7 +30,8 @@ def describe(option: Option) -> str:
     names = " ".join((option.flag, *option.also)) + (f" {option.name}" if option.positional else "")
     line = f"{names} | {words} | {option.default!r} | {option.scope}"
     line += f" | alone: {option.const}" if option.const is not None else ""
-    return line + (f" | {', '.join(map(repr, option.choices))}" if option.choices else "")
+    line += f" | {', '.join(map(repr, option.choices))}" if option.choices else ""
+    return line + (f" | {option.limits}" if option.limits else "")
 
 
 class TimmFlag(NamedTuple):

@@ -59,9 +59,9 @@ def test_help_lists_every_flag_with_its_default(program, capsys):
         assert " ".join(option.help.split()) in text, option.name
     assert "--amp-dtype {float16,bfloat16}" in text
     if program == "train":
-        assert "learning rate at lr-base-size samples per update (default 0.1)" in text
-        assert "aspect ratio range of the random resized crop (default 0.75 1.333)" in text
-        assert "warm-up (default 1e-05)" in text
+        assert "learning rate at lr-base-size samples per update (default 0.1; at least 0)" in text
+        assert "random resized crop (default 0.75 1.333; each from 0.01 to 100, values that do not fall)" in text
+        assert "warm-up (default 1e-05; at least 0)" in text
 
 
 def test_help_fits_a_terminal(monkeypatch):

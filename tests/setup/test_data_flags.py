@@ -50,7 +50,7 @@ def test_views_are_evaluated_by_loader_processes(tmp_path):
     assert batch.images.shape == (64, 1, 8, 8) and batch.target.shape == (16,)
     assert train_here(*SMALL, "--tta", "2", "--epochs", "1", "--output", tmp_path / "runs") == 0
     for arguments, said in {
-        ("--tta", "11"): "--tta: 11 views of an image: 2 to 10",
+        ("--tta", "11"): "--tta must be from 0 to 10, not 11",
         ("--tta", "2", "--loader", "device"): "--loader device: --tta is made image by image",
         ("--no-prefetcher", "--loader", "device"): "--loader device contradicts --no-prefetcher",
         (

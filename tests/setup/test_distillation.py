@@ -136,8 +136,8 @@ def test_a_teacher_by_name_whose_classifier_would_be_random_is_refused(tmp_path)
         (["--task-loss-weight", "0.5"], "--task-loss-weight says nothing without a teacher"),
         (["--kd-model-name", "resnet81"], "unknown model 'resnet81'"),
         (["--kd-model-name", "TEACHER", "--kd-distill-type", "token"], "set_distilled_training"),
-        (["--kd-model-name", "TEACHER", "--kd-loss-type", "mse"], "only 'kl' is supported"),
-        (["--kd-model-name", "TEACHER", "--kd-temperature", "0"], "--kd-temperature 0: above 0"),
+        (["--kd-model-name", "TEACHER", "--kd-loss-type", "mse"], "--kd-loss-type is one of 'kl', not 'mse'"),
+        (["--kd-model-name", "TEACHER", "--kd-temperature", "0"], "--kd-temperature must be above 0, not 0.0"),
         (["--kd-model-name", "TEACHER", "--kd-distill-type", "feature", "--kd-teacher-feature-dim", "7"], "features"),
     ],
 )

@@ -150,7 +150,7 @@ def test_resuming_without_the_optimizer_takes_weights_and_place_only(tmp_path):
 
 def test_recovery_interval_is_checkpoint_every(tmp_path):
     assert build_here(tmp_path, *SMALL, "--recovery-interval", "3").stop_signals.updates == 3
-    with pytest.raises(UserError, match="say the same"):
+    with pytest.raises(UserError, match="mean the same"):
         build_here(tmp_path, *SMALL, "--recovery-interval", "3", "--checkpoint-every", "3")
 
 

@@ -105,7 +105,7 @@ def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
         ("--metrics-avg", "macro"): "--metrics-avg is for one class per image",
         ("--predictions", "p.csv"): "--predictions is for one class per image",
         ("--compare", folder.path, folder.path): "--compare is for one class per image",
-        ("--multilabel-threshold", "0"): "--multilabel-threshold 0.0: above 0 and below 1",
+        ("--multilabel-threshold", "0"): "--multilabel-threshold must be above 0 and below 1, not 0.0",
         ("--dataset", "digits"): "trained on vectors of labels, and this data set has one class per image",
     }.items():
         with pytest.raises(UserError, match=said):
@@ -151,7 +151,7 @@ def test_a_resumed_run_equals_the_straight_one(tmp_path):
         ([*SMALL, "--dataset", "digit_attributes"], "add --task multilabel"),
         ([*MANY, "--eval-metric", "ece"], "--eval-metric ece: --task multilabel has map, micro_f1"),
         ([*SMALL, "--eval-metric", "map"], "--eval-metric map: --task classification has top1"),
-        ([*MANY, "--multilabel-threshold", "1"], "--multilabel-threshold 1.0: above 0 and below 1"),
+        ([*MANY, "--multilabel-threshold", "1"], "--multilabel-threshold must be above 0 and below 1, not 1.0"),
         ([*MANY, "--label-noise", "0.1"], "are for one class per image"),
     ],
 )
