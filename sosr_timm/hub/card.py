@@ -135,7 +135,7 @@ def card_data(
     ]
     named = run.options.model.model
     base = named.partition(":")[2] if named.startswith(("hf-hub:", "hf_hub:")) else None
-    papers = [f"arxiv:{method.arxiv}" for method in methods]
+    papers = dict.fromkeys(f"arxiv:{method.arxiv}" for method in methods if method.arxiv)
     return ModelCardData(
         library_name="timm",
         pipeline_tag="image-classification",

@@ -11,7 +11,7 @@ from sosr_timm.published import FOLDER
 
 SMALL_IMAGES = ("cifar10", "cifar100", "tiny_imagenet")  # their papers' networks are our cifar_ ones
 PLAIN = ("baseline", "hard", "ce")  # what the tables call cross entropy alone
-NAMES = {"cp": "confidence_penalty"}
+NAMES = {"cp": "confidence_penalty", "logitnorm": "logit_normalization", "tfkd": "tf_kd"}
 
 
 def published_values(dataset: str, model: str, method: str | None) -> list[dict[str, str]]:

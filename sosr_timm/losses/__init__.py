@@ -1,6 +1,21 @@
 """The losses: terms by name, the grammar that joins them, and their registration with timm."""
 
-from sosr_timm.losses import confidence_penalty, cross_entropy, maxsup, ols, sosr, timm_losses  # noqa: F401  (registers)
+from sosr_timm.losses import (  # noqa: F401  (each registers its term)
+    confidence_penalty,
+    cross_entropy,
+    focal,
+    label_relaxation,
+    logit_normalization,
+    logit_penalty,
+    margin,
+    maxsup,
+    ols,
+    smoothing_parts,
+    sosr,
+    teacher_free,
+    timm_losses,
+    zipf,
+)
 from sosr_timm.losses.base import BASES, PENALTIES, Base, Penalty
 from sosr_timm.losses.compose import ComposedLoss, create_loss
 from sosr_timm.losses.spec import LossSpec, TermSpec, parse_loss

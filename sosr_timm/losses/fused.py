@@ -52,7 +52,7 @@ def row_work(base: Base, penalties: Mapping[str, Penalty], logits: Tensor, label
     for term in (base, *penalties.values()):
         if type(term) not in WORK:
             raise TypeError(f"the row kernels do not have {type(term).__name__}")
-        work |= WORK[type(term)](term, logits)
+        work |= WORK[type(term)](term, logits, labels)
     return RowWork(
         index=labels.index,
         dense=labels.dense,
@@ -62,25 +62,25 @@ def row_work(base: Base, penalties: Mapping[str, Penalty], logits: Tensor, label
     )
 
 
-def work_of_ols(term: OnlineLabelSmoothing, logits: Tensor) -> dict[str, Any]:
+def work_of_ols(term: OnlineLabelSmoothing, logits: Tensor, labels: Labels) -> dict[str, Any]:
     work = {"alpha": term.alpha, "soft_labels": term.prepare(logits)}
     if is_training(term, logits):
         work |= {"probability_sum": term.probability_sum, "correct_count": term.correct_count}
     return work
 
 
-def work_of_maxsup(term: MaxSup, logits: Tensor) -> dict[str, Any]:
-    # On the CPU the weight is read at once; elsewhere that would wait for the device.
-    return {"maxsup": float(term.weight) if term.weight.device.type == "cpu" else term.weight}
+def at_once(number: float | Tensor) -> float | Tensor:
+    """What changes in training as a number, where reading it does not wait for a device."""
+    return float(number) if isinstance(number, Tensor) and number.device.type == "cpu" else number
 
 
 # Which fields of `RowWork` a term fills, by its exact type: a subclass may compute something else.
-WORK: dict[type, Callable[[Any, Tensor], dict[str, Any]]] = {
-    CrossEntropy: lambda term, logits: {"smoothing": term.smoothing},
+WORK: dict[type, Callable[[Any, Tensor, Labels], dict[str, Any]]] = {
+    CrossEntropy: lambda term, logits, labels: {"smoothing": at_once(term.smoothing_of(labels))},
     OnlineLabelSmoothing: work_of_ols,
-    SelectiveOutputSmoothing: lambda term, logits: {"threshold": term.threshold, "beta": term.weight},
-    MaxSup: work_of_maxsup,
-    ConfidencePenalty: lambda term, logits: {"cp": term.weight},
+    SelectiveOutputSmoothing: lambda term, logits, labels: {"threshold": term.threshold, "beta": term.weight},
+    MaxSup: lambda term, logits, labels: {"maxsup": at_once(term.weight)},
+    ConfidencePenalty: lambda term, logits, labels: {"cp": term.weight},
 }
 
 

@@ -13,7 +13,8 @@ from sosr_timm.losses.base import BASES, PENALTIES
 from sosr_timm.losses.keywords import context_of, fit, keywords_of
 from sosr_timm.registry import close_names
 
-REPLACES_SMOOTHING = ("ols", "maxsup")  # not defined together with label smoothing
+# Not defined together with label smoothing.
+REPLACES_SMOOTHING = ("ols", "tfkd", "relaxation", "maxsup", "zipf", "margin", "ls_parts")
 MAX_LENGTH = 1_000_000  # characters; a list of 1,000 class weights is about 10,000
 # Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in
 # a thread with a small stack a deeply nested text would crash the interpreter instead of raising.
@@ -31,7 +32,9 @@ class TermSpec:
     given: frozenset[str] = field(default=frozenset(), compare=False)
 
     def __str__(self) -> str:
-        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in self.keywords.items())})"
+        optional = optional_keywords(self.name)
+        written = {key: value for key, value in self.keywords.items() if value is not None or key not in optional}
+        return f"{self.name}({', '.join(f'{key}={value!r}' for key, value in written.items())})"
 
     def having(self, **keywords: object) -> TermSpec:
         """The same term with other values for some keywords, which count as given."""
@@ -92,11 +95,17 @@ def check_combination(spec: LossSpec, smoothing: float, multi_label: bool = Fals
     """
     names = [spec.base.name, *(term.name for term in spec.penalties)]
     replacing = [name for name in names if name in REPLACES_SMOOTHING]
-    if smoothing and replacing:
+    if replacing and (smoothing or (spec.base.name == "ce" and spec.base.keywords["end"])):
         raise ValueError(f"{replacing[0]} takes the place of label smoothing and is defined for smoothing 0 only")
-    single_label = [name for name in names if name == "ols" or name in PENALTIES] or [n for n in names if n == "ce"]
+    ours = [name for name in names if is_our_term(name)]
+    single_label = [name for name in ours if name != "ce"] or ours
     if multi_label and single_label:
         raise ValueError(f"{single_label[0]} is defined for single-label targets only, not for multi-label ones")
+    if spec.penalties and spec.base.name == "logitnorm":
+        raise ValueError(
+            f"logitnorm does not change when all logits of an image are scaled, so nothing would hold them against "
+            f"{spec.penalties[0].name}: use it with another base"
+        )
     if spec.penalties and spec.base.name == "jsd":
         raise ValueError(
             f"{spec.penalties[0].name} is defined for one prediction per image, not for the augmentation splits of "
@@ -112,6 +121,17 @@ def default_term(name: str) -> TermSpec:
 def builder_of(name: str):
     """The constructor of a base or penalty."""
     return BASES[name] if name in BASES else PENALTIES[name]
+
+
+def is_our_term(name: str) -> bool:
+    """Whether a term is a class of this package's kind; timm's losses are made by its factory."""
+    return isinstance(builder_of(name), type)
+
+
+def optional_keywords(name: str) -> set[str]:
+    """Keywords of ours that are None by default. The full form leaves them out, so that one more changes no old one."""
+    keywords = keywords_of(builder_of(name)) if is_our_term(name) else {}
+    return {key for key, item in keywords.items() if item.default is None}
 
 
 def term_nodes(text: str) -> list[ast.expr]:

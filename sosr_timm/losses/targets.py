@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NoReturn
 
 import torch
 from torch import Tensor
@@ -125,6 +126,26 @@ def read_target(
             raise ValueError(f"dense targets with label smoothing must be float32 or float64, got {target.dtype}")
         target = target.float()
     return Labels(classes, dense=target, smoothing=smoothing, sample_weight=sample_weight)
+
+
+def one_label(labels: Labels, name: str) -> Tensor:
+    """(M,) int64, the class index of each row, for a term that is not defined for mixed targets.
+
+    Raises:
+        ValueError: dense targets; names the term.
+    """
+    if labels.index is None:
+        refuse_mixed(name)
+    return labels.index
+
+
+def refuse_mixed(name: str) -> NoReturn:
+    """Say that a term needs class indices.
+
+    Raises:
+        ValueError: always.
+    """
+    raise ValueError(f"{name} takes class indices: it is defined for one label per image, not for Mixup or CutMix")
 
 
 def check_logits(logits: Tensor) -> None:

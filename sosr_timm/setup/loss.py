@@ -126,7 +126,7 @@ def resolve_smoothing(options: LossOptions, task: TaskOptions) -> float:
     if options.smoothing is not None:
         return options.smoothing
     spec = loss_spec(options, task)
-    bare = not spec.penalties and spec.base.name != "ols" and "smoothing" not in spec.base.given
+    bare = not spec.penalties and spec.base.name in timm_loss_types() and not {"smoothing", "end"} & spec.base.given
     return 0.1 if bare and not is_multi_label(task) and "smoothing" in spec.base.keywords else 0.0
 
 

@@ -12,8 +12,8 @@ from sosr_timm.hub import published
 from sosr_timm.hub.datasets import dataset_of
 from sosr_timm.hub.methods import METHODS, methods_of
 from sosr_timm.hub.published import method_of, published_values
-from sosr_timm.losses import PENALTIES
-from sosr_timm.losses.spec import parse_loss
+from sosr_timm.losses import BASES, PENALTIES
+from sosr_timm.losses.spec import is_our_term, parse_loss
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from tests.hub.harness import hub_command
@@ -74,11 +74,13 @@ def test_the_snippet_of_the_card_runs(folder):
         assert line.endswith(f"# {tuple(found[name].shape)}")
 
 
-def test_every_penalty_has_a_card():
-    assert set(PENALTIES) | {"ols"} == set(METHODS)
+def test_every_loss_of_ours_has_a_card():
+    ours = {name for name in BASES if is_our_term(name)} - {"ce"}
+    assert set(PENALTIES) | ours == set(METHODS)
     assert [method.arxiv for method in methods_of(parse_loss("ols+sosr"))] == ["2011.12562", "2103.15383"]
     for method in METHODS.values():
-        assert method.arxiv in method.bibtex and "pages" not in method.bibtex
+        assert (method.arxiv or method.doi) in method.bibtex and "pages" not in method.bibtex
+        assert (method.arxiv or method.doi) in method.paper and bool(method.arxiv) != bool(method.doi)
 
 
 @pytest.mark.parametrize(

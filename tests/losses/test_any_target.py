@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from sosr_timm import create_loss
 
 SPECS = ["ce", "sosr", "ols+sosr", "maxsup", "ce+sosr(threshold=0.3)+maxsup+cp", "bce+sosr"]
+SPECS += ["focal", "logitnorm", "relaxation", "tfkd", "margin(margin=1.0)+logit_penalty", "zipf+ls_parts"]
 DTYPES = [
     torch.float64,
     torch.float32,

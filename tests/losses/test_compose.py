@@ -5,8 +5,9 @@ import torch
 
 import sosr_timm
 from sosr_timm.losses import PENALTIES, create_loss
+from sosr_timm.losses.spec import REPLACES_SMOOTHING
 from tests.losses import oracles
-from tests.losses.cases import batch
+from tests.losses.cases import OUR_BASES, batch
 
 
 def test_public_name():
@@ -54,13 +55,35 @@ def test_bad_number_of_classes(num_classes):
         create_loss("ce", num_classes=num_classes)
 
 
-@pytest.mark.parametrize("spec", ["ols", "maxsup", "ols+sosr", "bce+maxsup", "poly+maxsup"])
+@pytest.mark.parametrize("spec", [*REPLACES_SMOOTHING, "ols+sosr", "bce+maxsup", "poly+maxsup", "focal+zipf"])
 def test_what_replaces_smoothing_takes_none(spec):
     with pytest.raises(ValueError, match="takes the place of label smoothing and is defined for smoothing 0 only"):
         create_loss(spec, smoothing=0.1)
 
 
-@pytest.mark.parametrize("spec", ["ols", *PENALTIES, "bce+sosr", "zlpr+cp"])
+@pytest.mark.parametrize("end", [0.2, 0.9])
+@pytest.mark.parametrize("penalty", ["maxsup", "margin"])
+def test_rising_label_smoothing_is_label_smoothing(penalty, end):
+    with pytest.raises(ValueError, match=f"{penalty} takes the place of label smoothing"):
+        create_loss(f"ce(end={end})+{penalty}")
+
+
+@pytest.mark.parametrize("spec", ["zipf", "ls_parts", "ols+zipf", "focal+ls_parts(part='top')"])
+def test_what_is_not_defined_for_mixed_targets(spec):
+    message = "takes class indices: it is defined for one label per image, not for Mixup or CutMix"
+    with pytest.raises(ValueError, match=message):
+        create_loss(spec, soft_targets=True)
+    with pytest.raises(ValueError, match=message):
+        create_loss(spec)(torch.zeros(2, 3), torch.eye(3)[:2])
+
+
+@pytest.mark.parametrize("penalty", PENALTIES)
+def test_no_penalty_on_logits_whose_scale_has_no_effect(penalty):
+    with pytest.raises(ValueError, match=f"so nothing would hold them against {penalty}: use it with another base"):
+        create_loss(f"logitnorm+{penalty}")
+
+
+@pytest.mark.parametrize("spec", [*(base for base in OUR_BASES if base != "ce"), *PENALTIES, "bce+sosr", "zlpr+cp"])
 def test_ours_take_single_labels(spec):
     with pytest.raises(ValueError, match="is defined for single-label targets only"):
         create_loss(spec, multi_label=True)

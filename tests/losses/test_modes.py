@@ -9,7 +9,7 @@ import torch
 
 from sosr_timm.kernels import use_kernel
 from sosr_timm.losses import create_loss
-from tests.losses.cases import OURS, batch
+from tests.losses.cases import OURS, batch, targets_of
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def train(loss, rows=6, seed=0):
 
 def evaluate(loss, rows):
     logits, index, dense = batch(rows, dtype=torch.float32)
-    for target in (index, dense):
+    for target in targets_of(loss.full_form, index, dense):
         loss(logits, target)
 
 

@@ -9,6 +9,7 @@ from tests.losses import oracles
 RNG = np.random.default_rng(3)
 LOGITS = RNG.normal(size=(4, 5)) * 4
 INDEX = np.array([LOGITS[0].argmax(), 1, LOGITS[2].argmax(), 0])
+PARTS = ("regularization", "amplification", "top")
 DENSE = 0.7 * np.eye(5)[INDEX] + 0.3 * np.eye(5)[INDEX[::-1]]
 
 
@@ -23,6 +24,16 @@ def test_gradients_by_finite_differences(target):
         "maxsup": oracles.maxsup,
         "cp": oracles.confidence_penalty,
         "ols": lambda z: ols(z, target),
+        "focal": lambda z: oracles.focal(z, target, gamma=2.5),
+        "focal smoothed": lambda z: oracles.focal(z, target, schedule=53, smoothing=0.1),
+        "logitnorm": lambda z: oracles.logit_normalization(z, target, 0.5, 0.1),
+        "relaxation": lambda z: oracles.label_relaxation(z, target, 0.3),
+        "tfkd": lambda z: oracles.teacher_free(z, target),
+        "tfkd of the paper": lambda z: oracles.teacher_free(z, target, form="paper", temperature=3.0),
+        "logit_penalty": oracles.logit_penalty,
+        "margin": lambda z: oracles.margin(z, 3.0),
+        "zipf": lambda z: oracles.zipf(z, INDEX),
+        **{part: lambda z, part=part: oracles.smoothing_part(z, INDEX, part) for part in PARTS},
     }
     for name, function in functions.items():
         numeric = oracles.numeric_gradient(lambda z, function=function: function(z)[0], LOGITS)

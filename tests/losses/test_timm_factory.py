@@ -14,10 +14,11 @@ import timm.task.classification
 import torch
 from torch import nn
 
-from sosr_timm.losses import ComposedLoss, register_with_timm, unregister_from_timm
+from sosr_timm.losses import PENALTIES, ComposedLoss, register_with_timm, unregister_from_timm
 from sosr_timm.losses import timm_factory as registration
+from tests.losses.cases import OUR_BASES
 
-OURS = ("ols", "sosr", "maxsup", "cp")
+OURS = tuple(name for name in (*OUR_BASES, *PENALTIES) if name != "ce")
 TIMMS = ("ce", "bce", "asl", "poly", "jsd", "twoway", "zlpr", "db")
 DEVICE = torch.device("cpu")
 
@@ -69,7 +70,7 @@ def test_timms_own_stay_timms_own(arguments, kind):
 
 
 FAULTS = [
-    {"loss_type": "focal"},
+    {"loss_type": "brier"},
     {"loss_type": "sosrr"},
     {"loss_type": "SOSR"},
     {"loss_type": "ce", "multi_label": True},
@@ -93,8 +94,8 @@ def test_timms_messages_stay_as_they_are(arguments):
 def test_a_faulty_loss_of_ours_has_our_message():
     with pytest.raises(ValueError, match="sosr has no keyword 'treshold'"):
         create("sosr(treshold=0.9)")
-    with pytest.raises(ValueError, match="unknown loss 'focal'"):
-        create("focal+sosr")
+    with pytest.raises(ValueError, match="unknown loss 'brier'"):
+        create("brier+sosr")
 
 
 def test_signature_and_name_are_timms():

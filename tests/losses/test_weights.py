@@ -9,7 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from sosr_timm.losses import create_loss
 from tests.losses import oracles
-from tests.losses.cases import OURS, TIMM_BASES, batch
+from tests.losses.cases import NO_CLASS_WEIGHT, OURS, TIMM_BASES, batch, names_in, takes_dense, targets_of
 
 # They call losses with schedules and without the calls between epochs, which is what losses/test_reminder.py is about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*set_progress..? was never called")
@@ -52,8 +52,9 @@ def test_cross_entropy_is_torchs(places, class_weight, ignore_index, smoothing):
         torch.testing.assert_close(gradient_of(value, logits), gradient_of(expected, logits))
 
 
-@pytest.mark.parametrize("spec", OURS)
-@pytest.mark.parametrize("kind", ["index", "dense"])
+@pytest.mark.parametrize(
+    "spec, kind", [(spec, kind) for spec in OURS for kind in ("index", "dense")[: 1 + takes_dense(spec)]]
+)
 def test_a_weight_of_n_is_the_sample_n_times(spec, kind):
     logits, index, dense = batch()
     target = {"index": index, "dense": dense}[kind]
@@ -150,8 +151,7 @@ def test_where_nothing_counts_the_loss_is_zero(spec):
     before = {name: tensor.clone() for name, tensor in loss.state_dict().items()}
     for value in (
         loss(logits.requires_grad_(), torch.full_like(index, -100)),
-        loss(logits, index, torch.zeros(6)),
-        create_loss(spec)(logits, dense, torch.zeros(6)),
+        *(create_loss(spec)(logits, target, torch.zeros(6)) for target in targets_of(spec, index, dense)),
         create_loss("ce", class_weight=[0.0, 0.0, 0.0, 0.0, 1.0])(logits, torch.zeros(6, dtype=torch.long)),
     ):
         assert value.item() == 0.0
@@ -169,7 +169,7 @@ def test_positions_are_samples(spec, places):
     of_images = torch.rand(places[0], dtype=torch.float64)
     spread = of_images.reshape(-1, *[1] * (len(places) - 1)).expand(places)
     loss, flat = create_loss(spec), create_loss(spec)
-    for target, rows in ((index, index.reshape(-1)), (dense, flat_dense)):
+    for target, rows in ((index, index.reshape(-1)), (dense, flat_dense))[: 1 + takes_dense(spec)]:
         torch.testing.assert_close(loss(logits, target), flat(flat_logits, rows))
         torch.testing.assert_close(loss(logits, target, weight), flat(flat_logits, rows, weight.reshape(-1)))
         torch.testing.assert_close(loss(logits, target, of_images), flat(flat_logits, rows, spread.reshape(-1)))
@@ -186,13 +186,16 @@ def test_gradients_of_a_segmentation_in_any_memory_layout():
     torch.testing.assert_close(*gradients)
 
 
-KEYWORDS = {"class_weight": CLASS_WEIGHT, "ignore_index": -100}
+def keywords_of(spec):
+    """An index to ignore, and class weights where the base is defined with them."""
+    of_classes = {} if names_in(spec) & set(NO_CLASS_WEIGHT) else {"class_weight": CLASS_WEIGHT}
+    return {"ignore_index": -100, **of_classes}
 
 
 @pytest.mark.parametrize("spec", OURS)
 def test_compiles_whole(spec):
     torch._dynamo.reset()
-    eager, loss = create_loss(spec, **KEYWORDS), create_loss(spec, **KEYWORDS)
+    eager, loss = create_loss(spec, **keywords_of(spec)), create_loss(spec, **keywords_of(spec))
     compiled = torch.compile(loss, fullgraph=True, backend="aot_eager")
     logits, index, _ = spatial_batch((2, 3, 4), dtype=torch.float32)
     index[0, 0] = -100
@@ -207,7 +210,7 @@ def test_compiles_whole(spec):
 @pytest.mark.parametrize("spec", OURS)
 def test_no_synchronisation(spec):
     with FakeTensorMode():
-        loss = create_loss(spec, **KEYWORDS)
+        loss = create_loss(spec, **keywords_of(spec))
         logits = torch.randn(2, 5, 3, 3, requires_grad=True)
         loss(logits, torch.zeros(2, 3, 3, dtype=torch.long), torch.ones(2, 3, 3)).backward()
 
@@ -215,7 +218,7 @@ def test_no_synchronisation(spec):
 @pytest.mark.parametrize("spec", OURS)
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
 def test_half_precision_is_float32_of_the_same_logits(spec, dtype):
-    loss = create_loss(spec, **KEYWORDS).eval()
+    loss = create_loss(spec, **keywords_of(spec)).eval()
     logits, index, _ = spatial_batch((2, 3, 4), dtype=dtype)
     index[0, 0] = -100
     half, full = logits.clone().requires_grad_(), logits.float().requires_grad_()
@@ -244,6 +247,23 @@ def test_class_weights_are_no_state_and_keep_their_digits():
     logits, index = torch.zeros(3, 2), torch.zeros(3, dtype=torch.long)
     loss(logits.to("meta"), index.to("meta"))
     assert loss.base.class_weight.is_meta
+
+
+@pytest.mark.parametrize("spec", NO_CLASS_WEIGHT)
+def test_bases_that_no_class_weight_is_defined_for(spec):
+    with pytest.raises(ValueError, match=f"class_weight is not supported by {spec}, only by ce, focal, logitnorm, ols"):
+        create_loss(spec, class_weight=CLASS_WEIGHT)
+
+
+@pytest.mark.parametrize("spec, smoothing", [("focal(gamma=0)", 0.0), ("focal(gamma=0, smoothing=0.1)", 0.1)])
+def test_class_weights_of_focal_are_those_of_cross_entropy(spec, smoothing):
+    """With gamma 0 it is cross entropy: alpha of Lin et al. is the class weight."""
+    logits, index, dense = batch()
+    for target in (index, dense):
+        torch.testing.assert_close(
+            create_loss(spec, class_weight=CLASS_WEIGHT)(logits, target),
+            create_loss("ce", smoothing, class_weight=CLASS_WEIGHT)(logits, target),
+        )
 
 
 @pytest.mark.parametrize("spec", TIMM_BASES)
