@@ -33,7 +33,18 @@ def run_main(main: Callable[[], int]) -> int:
         if rank == 0 or error.on_one_rank:
             where = f" (process {rank})" if error.on_one_rank and rank else ""
             print(f"{os.path.basename(sys.argv[0])}: error{where}: {error}", file=sys.stderr, flush=True)
+            if launcher := reporting_launcher():
+                said = f"(what {launcher} prints below only repeats that exit code {EXIT_USER_ERROR} came back)"
+                print(said, file=sys.stderr, flush=True)
         return EXIT_USER_ERROR
+
+
+def reporting_launcher() -> str:
+    """The launcher that adds a report of its own below an error; "" where none does."""
+    words = _words_of_accelerate()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # of several processes, which --quiet does not quiet
+        return "accelerate launch" if words else "torchrun"
+    return "accelerate launch" if words and not {"-q", "--quiet"} & set(words) else ""
 
 
 class Processes:
@@ -171,12 +182,7 @@ def _check_device(name: str | None, processes: Processes) -> None:
 
 def _asked_of_launcher() -> int | None:
     """What `accelerate launch --num_processes N` said: with --cpu it starts one process and says nothing."""
-    try:
-        words = psutil.Process(os.getppid()).cmdline()
-    except psutil.Error:
-        return None
-    if not any("accelerate" in os.path.basename(word) for word in words[:3]):
-        return None
+    words = _words_of_accelerate()
     for position, word in enumerate(words):
         name, equals, value = word.partition("=")
         if name in ("--num_processes", "--num-processes"):
@@ -185,6 +191,15 @@ def _asked_of_launcher() -> int | None:
         if word == os.path.basename(sys.argv[0]) or word == sys.argv[0]:
             return None
     return None
+
+
+def _words_of_accelerate() -> list[str]:
+    """The command line of the `accelerate launch` that started this process; nothing where something else did."""
+    try:
+        words = psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return []
+    return words if any("accelerate" in os.path.basename(word) for word in words[:3]) else []
 
 
 def script_for_launchers() -> str:

@@ -1,4 +1,4 @@
-"""Downloaded weights are held against the hash that the Hub gave for them."""
+"""Downloaded weights are held against the hash that the Hub gave for them; a failed download is one kind of error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
+
+# The Hub's client lets errors of these through, which of them depends on its version; they share no class.
+HTTP_CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
 class DamagedWeightsError(RuntimeError):
@@ -30,11 +33,16 @@ def checked_download(repository: str | None, cache_dir: str | os.PathLike | None
 
     Raises:
         DamagedWeightsError: the hash differs.
+        OSError: the download failed.
     """
     try:
         yield
     except SafetensorError:
         _check_download(repository, cache_dir)
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] in HTTP_CLIENTS:
+            raise OSError(f"the download failed ({type(error).__name__}: {error})") from error
         raise
     _check_download(repository, cache_dir)
 

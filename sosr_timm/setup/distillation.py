@@ -14,8 +14,9 @@ from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.losses.compose import ComposedLoss
+from sosr_timm.models.download import checked_download
 from sosr_timm.options.task import TaskOptions, is_multi_label
-from sosr_timm.setup.model import check_model_name
+from sosr_timm.setup.model import HUB, NO_MODEL, check_model_name
 from sosr_timm.setup.stored_run import find_run, models_of_run
 
 DistillationTask = LogitDistillationTask | FeatureDistillationTask | TokenDistillationTask
@@ -114,7 +115,12 @@ def _teacher(
         network.pretrained_cfg = {**network.pretrained_cfg, "mean": stored["mean"], "std": stored["std"]}
         return DistillationTeacher(network, device=device, dtype=dtype)
     check_model_name(name)
-    teacher = DistillationTeacher(name, num_classes=classes, in_chans=form.channels, device=device, dtype=dtype)
+    repository = name.partition(":")[2] if name.startswith(HUB) else None
+    try:
+        with checked_download(repository):
+            teacher = DistillationTeacher(name, num_classes=classes, in_chans=form.channels, device=device, dtype=dtype)
+    except NO_MODEL as error:
+        raise UserError(f"--kd-model-name {name}: the teacher's weights cannot be loaded ({one_line(error)})") from None
     published = teacher.model.pretrained_cfg.get("num_classes")
     if published != classes and options.kd_distill_type != "feature":
         raise ValueError(

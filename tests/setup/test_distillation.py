@@ -146,3 +146,24 @@ def test_what_does_not_fit_is_one_line(arguments, message, teacher, tmp_path):
     with pytest.raises(UserError, match=message) as caught:
         build_here(tmp_path, *SMALL, *arguments)
     assert "\n" not in str(caught.value)
+
+
+def test_a_teacher_that_cannot_be_downloaded_is_one_line(tmp_path, monkeypatch):
+    from huggingface_hub.errors import LocalEntryNotFoundError
+    from timm.models import _builder
+
+    class ConnectError(Exception):
+        """Of the HTTP client: no OSError."""
+
+    ConnectError.__module__ = "httpx._exceptions"
+    arguments = [*SMALL, "--kd-model-name", "resnet10t.c3_in1k", "--kd-distill-type", "feature"]
+    for number, error in enumerate((LocalEntryNotFoundError("no connection\nat all"), ConnectError("timed out"))):
+
+        def fail(*words, error=error, **keywords):
+            raise error
+
+        monkeypatch.setattr(_builder, "load_state_dict_from_hf", fail)
+        with pytest.raises(UserError) as caught:
+            build_here(tmp_path / str(number), *arguments)
+        start = "--kd-model-name resnet10t.c3_in1k: the teacher's weights cannot be loaded ("
+        assert str(caught.value).startswith(start) and "\n" not in str(caught.value)

@@ -1,0 +1,58 @@
+"""Under a launcher that prints a report of its own, a line says that the report has nothing to add."""
+
+import os
+
+import psutil
+import pytest
+
+from sosr_timm.distributed.processes import reporting_launcher, run_main
+from sosr_timm.errors import UserError
+
+ONE = ["python", "/bin/accelerate", "launch", "train.py"]
+
+
+@pytest.fixture
+def started_by(monkeypatch):
+    def start(line, elastic=False):
+        class Parent:
+            def __init__(self, number):
+                assert number == os.getppid()
+
+            cmdline = staticmethod(lambda: line)
+
+        monkeypatch.setattr(psutil, "Process", Parent)
+        monkeypatch.delenv("TORCHELASTIC_RUN_ID", raising=False)
+        if elastic:
+            monkeypatch.setenv("TORCHELASTIC_RUN_ID", "none")
+
+    return start
+
+
+@pytest.mark.parametrize(
+    ("line", "elastic", "expected"),
+    [
+        (["bash"], False, ""),
+        (ONE, False, "accelerate launch"),
+        ([*ONE[:3], "--quiet", "train.py"], False, ""),
+        ([*ONE[:3], "-q", "train.py"], True, "accelerate launch"),
+        (["python", "/bin/torchrun", "train.py"], True, "torchrun"),
+    ],
+)
+def test_which_launcher_reports(line, elastic, expected, started_by):
+    started_by(line, elastic)
+    assert reporting_launcher() == expected
+
+
+def refuse():
+    raise UserError("--lr: what is wrong")
+
+
+def test_the_line_is_followed_by_where_to_look(started_by, capsys):
+    started_by(ONE)
+    assert run_main(refuse) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.endswith(": error: --lr: what is wrong")
+    assert second == "(what accelerate launch prints below only repeats that exit code 2 came back)"
+    started_by(["bash"])
+    assert run_main(refuse) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1
