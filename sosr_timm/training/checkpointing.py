@@ -115,14 +115,18 @@ def threads_of(run: Run) -> int | None:
 
 
 def _rank_state(run: Run) -> dict[str, Any]:
-    """What differs from process to process: sums not yet added up, and batch norm where it is not broadcast."""
+    """What differs from process to process: sums not yet added up, and batch norm, of the model and of its EMA.
+
+    Batch norm that is broadcast differs too: until the next forward pass, and in the EMA until the end of the epoch.
+    """
     state: dict[str, Any] = {
         "meters": run.meters.state_dict(),
         "loss": dict(run.loss.state_dict()),
         "unreadable": run.guard.unreadable,
     }
-    if run.options.model.no_ddp_bb and run.processes.count > 1:
+    if run.processes.count > 1:
         state["buffers"] = dict(run.model.named_buffers())
+        state["ema_buffers"] = {} if run.ema is None else dict(run.ema.named_buffers())
     return state
 
 
@@ -262,7 +266,8 @@ def _restore_rank(run: Run, ranks: list[dict[str, Any]]) -> None:
     run.guard.unreadable = names if same or rank == 0 else []
     run.loss.load_state_dict(loss)
     run.meters.load_state_dict(meters)
-    if same and "buffers" in mine:
-        buffers = dict(run.model.named_buffers())
-        for name, value in mine["buffers"].items():
-            buffers[name].copy_(value)
+    if same:
+        for model, key in ((run.model, "buffers"), (run.ema, "ema_buffers")):
+            buffers = {} if model is None else dict(model.named_buffers())
+            for name, value in mine.get(key, {}).items():
+                buffers[name].copy_(value)

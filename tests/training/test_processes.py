@@ -23,6 +23,7 @@ from tests.training.harness import (
     train_here,
     train_processes,
 )
+from tests.training.ranks import Job, run_ranks
 
 OLS = (*SMALL, "--loss", "ols+sosr", "--grad-accum-steps", "2", "--checkpoint-every", "1", "--checkpoint-hist", "100")
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
@@ -180,3 +181,20 @@ def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path):
     run = only_run(tmp_path)
     ended = train_processes("--resume", run.path, "--stop-epoch", "4", processes=2)
     assert ended.returncode == 0, ended.stderr
+
+
+@pytest.mark.parametrize("batch_norm", [(), ("--no-ddp-bb",)], ids=["broadcast", "no-ddp-bb"])
+def test_batch_norm_of_model_and_ema_survives_a_stop_in_every_process(batch_norm, tmp_path):
+    """Stopped in the middle of an epoch and, where batch norm of the processes is not yet agreed on, at its end."""
+    arguments = [*SMALL, "--loss", "ols+sosr", "--batch-size", "4", "--model-ema", "--model-ema-decay", "0.9"]
+    arguments += batch_norm
+    jobs = [Job([*arguments, "--output", tmp_path / "straight"])]
+    updates = 7  # of an epoch
+    for update in (3, updates, 2 * updates):
+        run = [*arguments, "--output", tmp_path / str(update), "--experiment", "run", "--resume", "auto"]
+        jobs += [Job(run, signal.SIGTERM, update, rank=1), Job(run)]
+    for ended in run_ranks(jobs):
+        assert ended.codes == [0, 0], ended.errors
+    straight = only_run(tmp_path / "straight")
+    for update in (3, updates, 2 * updates):
+        assert_same_run(straight, only_run(tmp_path / str(update)))
