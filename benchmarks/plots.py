@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from typing import Any
@@ -83,6 +84,7 @@ PICTURES: dict[str, Callable[[dict[str, Any], Figure], None]] = {
 
 
 def main() -> None:
+    argparse.ArgumentParser(description=__doc__).parse_args()
     for path in sorted((ROOT / "results").glob("bench_*.json")):
         draw = next((picture for name, picture in PICTURES.items() if path.stem.startswith(name)), None)
         if draw is None:

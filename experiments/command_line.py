@@ -31,9 +31,7 @@ def whole(path: str) -> Path:
 
 def make_parser() -> argparse.ArgumentParser:
     """The commands and what each of them takes."""
-    parser = _Parser(
-        prog="python -m sosr_timm.experiments", description="The papers' tables as runs.", allow_abbrev=False
-    )
+    parser = _Parser(prog="python -m experiments", description="The papers' tables as runs.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="|".join(COMMANDS))
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--results", type=whole, default=RESULTS, help="folder of records (default results/)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 import yaml
@@ -9,6 +10,7 @@ import yaml
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.load import refusals_of
 from tools.checkout import ROOT
+from tools.generated import run_writer
 from tools.options_page import PROGRAMS, written
 
 LIST = ROOT / "tests" / "fixtures" / "timm_flags.yaml"
@@ -126,9 +128,5 @@ def line(row: Row) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
-def main() -> None:
-    PAGE.write_text(page(), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_writer(PAGE, page, __doc__))

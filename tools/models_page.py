@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import timm
@@ -11,6 +12,7 @@ from timm.models import get_pretrained_cfg
 from sosr_timm.models.weights import HUB_ORGANISATION, PUBLISHED, SHIPPED
 from sosr_timm.results import load_result
 from tools.checkout import ROOT
+from tools.generated import run_writer
 
 PAGE = ROOT / "MODELS.md"
 PREFACE = f"""\
@@ -73,4 +75,4 @@ def waiting_lines(name: str) -> list[str]:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(), encoding="utf-8")
+    sys.exit(run_writer(PAGE, page, __doc__))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from tools.checkout import ROOT
+from tools.generated import run_writer
 
 PAGE = ROOT / "docs" / "options.md"
 PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
@@ -83,9 +85,5 @@ def number(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, float) else str(value)
 
 
-def main() -> None:
-    PAGE.write_text(page(), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    sys.exit(run_writer(PAGE, page, __doc__))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import sys
 
 from sosr_timm.results import RunResult, load_results
 from tools import benchmark_lines as benchmarks
 from tools.checkout import ROOT
+from tools.generated import run_writer
 
 README, RESULTS = ROOT / "README.md", ROOT / "results"
 BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
@@ -98,5 +100,10 @@ def generated(readme: str) -> str:
     return updated(readme, benchmarks.lines(RESULTS), *BENCHMARK_MARKS)
 
 
+def page() -> str:
+    """The README as it should be now."""
+    return generated(README.read_text(encoding="utf-8"))
+
+
 if __name__ == "__main__":
-    README.write_text(generated(README.read_text(encoding="utf-8")), encoding="utf-8")
+    sys.exit(run_writer(README, page, __doc__))

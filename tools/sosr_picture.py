@@ -11,6 +11,7 @@ Evaluates both runs, writes results/pictures/sosr.json and docs/sosr.png. Withou
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sosr_timm.environment import environment
-from sosr_timm.results import replacing, write_json
+from sosr_timm.files import replacing, write_json
 from tools.checkout import ROOT
 
 RECORD, PICTURE = ROOT / "results" / "pictures" / "sosr.json", ROOT / "docs" / "sosr.png"
@@ -106,12 +107,13 @@ def draw(record: dict[str, Any], path: Path) -> None:
 
 
 def main() -> None:
-    arguments = sys.argv[1:]
-    if arguments and (len(arguments) != 2 or arguments[0].startswith("-")):
-        raise SystemExit(__doc__)
-    if arguments:
-        ce, sosr = map(Path, arguments)
-        write_json(RECORD, compare({"ce": ce, "sosr": sosr}))
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", nargs="*", type=Path, metavar="RUN", help="folders of a run with ce and one with sosr")
+    runs = parser.parse_args().runs
+    if len(runs) not in (0, 2):
+        parser.error(f"give two runs, or none to draw the stored values again; not {len(runs)}")
+    if runs:
+        write_json(RECORD, compare(dict(zip(("ce", "sosr"), runs, strict=True))))
     draw(json.loads(RECORD.read_text(encoding="utf-8")), PICTURE)
 
 

@@ -265,13 +265,12 @@ def test_loss_can_be_copied():
 def test_importing_is_cheap_and_enough():
     """One process: timm alone, then sosr_timm; `timm.task`, imported later, knows the losses too."""
     program = (
-        "import sys, time, timm; start = time.perf_counter(); import sosr_timm; spent = time.perf_counter() - start\n"
-        "assert 'accelerate' not in sys.modules and 'timm.task' not in sys.modules\n"
+        "import sys, timm; before = set(sys.modules); import sosr_timm; print(*set(sys.modules) - before)\n"
         "import timm.loss, timm.task\n"
         "assert 'sosr' in timm.task.LOSS_TYPES and timm.task.LOSS_TYPES is timm.loss.LOSS_TYPES\n"
         "assert timm.task.classification.create_classification_loss('sosr').full_form\n"
-        "print(spent)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert float(done.stdout) < 0.3
+    others = {name for name in done.stdout.split() if name.partition(".")[0] != "sosr_timm"}
+    assert {".".join(name.split(".")[:2]) for name in others} == {"timm.loss"}, "importing the package costs more"
