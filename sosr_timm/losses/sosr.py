@@ -53,7 +53,7 @@ class SelectiveOutputSmoothing(Penalty):
     """beta / (M K) * sum over selected samples and wrong classes of (z - mu)^2, for all M samples that count.
 
     Args:
-        threshold: P, in (0, 1]; 0.99 in every table of the paper.
+        threshold: P, in (0, 1]; 0.99 in the paper's tables (table 3: in the authors' README; table 8 has none).
         beta: weight, at least 0; 0.5 in the paper's table 5 and 6, 1 in its table 7.
 
     Raises:

@@ -46,6 +46,12 @@ class ModelOptions:
     crop_pct: float | None = flag(
         None, "share of the image's shorter side kept by the evaluation crop", allowed=CROP_PCT
     )
+    crop_mode: str | None = flag(
+        None,
+        "how evaluation images are cropped: center (resize the shorter side first), squash (resize to a square first) "
+        "or border (pad to a square)",
+        choices=("center", "squash", "border"),
+    )
     mean: tuple[float, ...] | None = flag(None, "mean to normalise with, a value per channel", allowed=PIXEL_MEAN)
     std: tuple[float, ...] | None = flag(
         None, "standard deviation to normalise with, a value per channel", allowed=PIXEL_STD

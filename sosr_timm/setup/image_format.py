@@ -65,6 +65,7 @@ def of_options(options: ModelOptions) -> dict[str, Any]:
         "img_size": options.img_size,
         "input_size": options.input_size,
         "crop_pct": options.crop_pct,
+        "crop_mode": options.crop_mode,
         "mean": options.mean,
         "std": options.std,
         "interpolation": options.interpolation or None,

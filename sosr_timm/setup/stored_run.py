@@ -168,6 +168,7 @@ def model_by_name(
         img_size=data.img_size,
         input_size=data.input_size,
         crop_pct=data.crop_pct,
+        crop_mode=data.crop_mode,
         mean=data.mean,
         std=data.std,
         interpolation=data.interpolation,
@@ -183,8 +184,7 @@ def model_by_name(
             f"the weights of {subject.model} have {own_classes} classes, the data set {network.num_classes}; "
             "--valid-labels names the part of the classes that a data set has"
         )
-    form = image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
-    return network, dataclasses.replace(form, crop_mode=data.crop_mode) if data.crop_mode else form
+    return network, image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
 
 
 def _own_classes(model: str) -> int | None:

@@ -83,3 +83,23 @@ def test_flags_that_change_nothing_say_so_and_change_nothing(tmp_path, caplog):
     assert_same_run(only_run(tmp_path / "plain"), only_run(tmp_path / "more"))
     said = caplog.text
     assert "--worker-seeding part changes nothing" in said and "--use-multi-epochs-loader changes nothing" in said
+
+
+def test_crop_mode_squash_shows_the_complete_image_in_training_as_in_validate(tmp_path):
+    for split in ("train", "validation"):
+        for name, grey in (("a", 0), ("b", 255)):
+            folder = tmp_path / "data" / split / name
+            folder.mkdir(parents=True)
+            for number in range(4):
+                picture = np.full((16, 32, 3), 128, np.uint8)
+                picture[:, :8], picture[:, 24:] = grey, grey  # what the center crop of a wide image cuts off
+                Image.fromarray(picture).save(folder / f"{number}.png")
+    words = f"--data-dir {tmp_path / 'data'} --model cifar_resnet20 --img-size 16 --crop-pct 1.0 --workers 0".split()
+    seen = {}
+    for mode in ("center", "squash"):
+        options = load(TrainOptions, [*words, "--batch-size", "4", "--crop-mode", mode]).options
+        run = build_run(options, start_processes(), claim_folder(tmp_path, mode))
+        assert run.image_format.crop_mode == mode
+        seen[mode] = next(iter(run.evaluation_loader)).images.float()
+    assert seen["center"].std() < 1e-3
+    assert seen["squash"].std() > 0.1
