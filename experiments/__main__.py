@@ -17,7 +17,7 @@ def main() -> int:
         os.chdir(ROOT)  # the runs start there, so what they read is looked for from there
         return run_table(parsed, extra)
     if parsed.command == "report":
-        from experiments.document import report
+        from experiments.results_page import report
 
         return report(parsed)
     from experiments.status import status

@@ -14,7 +14,7 @@ from sosr_timm.results import load_result
 
 
 def record_of(job: Job) -> Record:
-    """What a finished run reached, and under which conditions.
+    """The result of a finished run and its conditions.
 
     Raises:
         OSError: a file of the run is missing.
@@ -41,7 +41,7 @@ def curve_of(summary: Path) -> list[float]:
 
     Raises:
         OSError: no such file.
-        ValueError: it has no such figures.
+        ValueError: a column is missing.
     """
     with open(summary, encoding="utf-8", newline="") as file:
         try:

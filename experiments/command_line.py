@@ -15,7 +15,7 @@ from sosr_timm.registry import close_names
 from tools.checkout import shown
 
 COMMANDS = ("list", "run", "status", "report")
-# Options of train.py that the runner gives itself.
+# Options of train.py that the runner sets.
 OURS = ("config", "seed", "output", "experiment", "resume", "stop_epoch", "loss", "smoothing")
 
 
@@ -24,8 +24,8 @@ class _Parser(argparse.ArgumentParser):
         raise UserError(message)
 
 
-def whole(path: str) -> Path:
-    """A path that stays the same one when the runner goes to the checkout, where the runs start."""
+def absolute_path(path: str) -> Path:
+    """The absolute path: the runner changes to the checkout, where the runs start."""
     return Path(path).absolute()
 
 
@@ -34,40 +34,42 @@ def make_parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="python -m experiments", description="The papers' tables as runs.", allow_abbrev=False)
     commands = parser.add_subparsers(dest="command", metavar="|".join(COMMANDS))
     common = argparse.ArgumentParser(add_help=False)
-    common.add_argument("--results", type=whole, default=RESULTS, help="folder of records (default results/)")
+    common.add_argument("--results", type=absolute_path, default=RESULTS, help="folder of records (default results/)")
     listing = commands.add_parser(
-        "list", help="the tables, how much of each is run", parents=[common], allow_abbrev=False
+        "list", help="list the tables and how many of their runs are done", parents=[common], allow_abbrev=False
     )
     listing.set_defaults(table="all")
     report = commands.add_parser(
-        "report", help="write docs/results.md and its figures", parents=[common], allow_abbrev=False
+        "report", help="write docs/results.md and its plots", parents=[common], allow_abbrev=False
     )
     report.add_argument("table", nargs="?", default="all", help="print this table instead")
     run = commands.add_parser("run", help="run what is missing of a table", parents=[common], allow_abbrev=False)
-    status = commands.add_parser("status", help="how far the runs of a table are", parents=[common], allow_abbrev=False)
+    status = commands.add_parser("status", help="show how far a table is", parents=[common], allow_abbrev=False)
     run.add_argument("table", help="name of a file of experiments/")
     status.add_argument("table", help="name of a file of experiments/, or all")
     for command in (run, status):
-        command.add_argument("--only", nargs="+", default=[], metavar="WORD", help="rows with this model, method, ...")
-        command.add_argument("--seeds", type=int, help="runs of each row, seeds from 0; the row's own where not given")
-        command.add_argument("--data", help="another data set in place of the rows' own: a reduced run")
-        command.add_argument("--epochs", type=int, help="other epochs than the recipe's: a reduced run")
-        command.add_argument("--samples", type=int, help="train on this many samples: a reduced run")
-        command.add_argument("--output", type=whole, default=OUTPUT, help="run folders (default output/experiments/)")
-    run.add_argument("--data-dir", type=whole, help="folder of the data set")
-    run.add_argument("--jobs", type=int, help="runs at a time: one a GPU, else one a core, at most 4")
+        command.add_argument("--only", nargs="+", default=[], metavar="WORD", help="rows with these values")
+        command.add_argument("--seeds", type=int, help="runs of each row (default: as in the table)")
+        command.add_argument("--data", help="reduced run: another data set")
+        command.add_argument("--epochs", type=int, help="reduced run: another number of epochs")
+        command.add_argument("--samples", type=int, help="reduced run: train on this many samples")
+        command.add_argument("--output", type=absolute_path, default=OUTPUT, help="default: output/experiments/")
+    run.add_argument("--data-dir", type=absolute_path, help="folder of the data set")
+    run.add_argument("--jobs", type=int, help="runs at a time (default: one for each GPU, or each core)")
     run.add_argument(
-        "--launcher", default="", help="what starts train.py instead of this Python, several processes say"
+        "--launcher",
+        default="",
+        help="command that starts train.py (default: this Python)",
     )
-    run.add_argument("--dry-run", action="store_true", help="print the commands and what they amount to")
+    run.add_argument("--dry-run", action="store_true", help="print the commands and the number of epochs and images")
     return parser
 
 
 def read_arguments(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-    """What was asked for, and the options of train.py behind `--`, by name.
+    """The parsed command line, and the options of train.py after `--`, by name.
 
     Raises:
-        UserError: an unknown command or flag (with the nearest), or a number that makes no sense.
+        UserError: an unknown command or flag (with the nearest), or a number below 1.
     """
     before, extra = (words[: words.index("--")], words[words.index("--") + 1 :]) if "--" in words else (words, [])
     parser = make_parser()
@@ -90,25 +92,25 @@ def read_arguments(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]
 
 
 def changes_of(parsed: argparse.Namespace, extra: dict[str, Any]) -> dict[str, Any]:
-    """The options of train.py that this command overrules, by name.
+    """The options of train.py that this command overrides, by name.
 
     Raises:
         UserError: one that the runner or the table sets, or one that is given twice.
     """
     for name in extra:
         if name in OURS:
-            raise UserError(f"--{name.replace('_', '-')} behind -- is set by the runner and the table, not by hand")
+            raise UserError(f"--{name.replace('_', '-')} after -- is set by the runner and the table; remove it")
     given = {"dataset": parsed.data, "epochs": parsed.epochs, "train_num_samples": parsed.samples}
     folder = getattr(parsed, "data_dir", None)
     given["data_dir"] = shown(folder) if folder else None
     given = {name: value for name, value in given.items() if value is not None}
     twice = given.keys() & extra.keys()
     if twice:
-        raise UserError(f"{', '.join(sorted(twice))}: given both before and behind --")
-    folders = {name: shown(whole(extra[name])) for name in ("data", "data_dir") if extra.get(name)}
+        raise UserError(f"{', '.join(sorted(twice))}: given both before and after --")
+    folders = {name: shown(absolute_path(extra[name])) for name in ("data", "data_dir") if extra.get(name)}
     return {**given, **extra, **folders}
 
 
 def places_of(parsed: argparse.Namespace) -> Places:
-    """Where records and run folders lie."""
+    """The folders of records and runs."""
     return Places(output=getattr(parsed, "output", OUTPUT), results=parsed.results)

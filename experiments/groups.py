@@ -1,4 +1,4 @@
-"""The stored runs of a table, sorted by the conditions they were made under and by row."""
+"""The stored runs of a table, grouped by their conditions and by row."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from experiments.measures import Measure
+from experiments.metrics import Metric
 from experiments.record import Record
 from experiments.settings import key_of, settings
 from experiments.statistics import Mean, Paired, mean_of, paired
@@ -22,8 +22,8 @@ class Group:
     """Runs under the same conditions.
 
     Attributes:
-        conditions: what was not as the table says; {} where all was.
-        records: of the runs, by the row's title and the seed.
+        conditions: what differs from the table; {} if nothing does.
+        records: by the row's title and the seed.
     """
 
     conditions: dict[str, Any]
@@ -39,24 +39,18 @@ class Group:
     def runs(self) -> list[Record]:
         return [record for of_row in self.records.values() for record in of_row.values()]
 
-    def values(self, row: Row, measure: Measure, epoch: str) -> dict[int, float]:
-        """A figure of a row by seed.
+    def values(self, row: Row, metric: Metric, epoch: str) -> dict[int, float]:
+        """A row's metric by seed, in its "best" or "last" epoch."""
+        return {seed: metric.of(getattr(record.run, epoch)) for seed, record in self.of(row).items()}
 
-        Args:
-            row: of the table.
-            measure: of the figure.
-            epoch: "best" or "last".
-        """
-        return {seed: measure.of(getattr(record.run, epoch)) for seed, record in self.of(row).items()}
-
-    def mean(self, row: Row, measure: Measure, epoch: str) -> Mean | None:
-        """A figure's mean over seeds; None where nothing is run."""
-        values = self.values(row, measure, epoch)
+    def mean(self, row: Row, metric: Metric, epoch: str) -> Mean | None:
+        """The mean over seeds; None if there are no runs."""
+        values = self.values(row, metric, epoch)
         return mean_of(list(values.values())) if values else None
 
-    def compared(self, row: Row, reference: Row, measure: Measure, epoch: str) -> Paired | None:
-        """A row against another over the seeds they share; None where they share none."""
-        return paired(self.values(row, measure, epoch), self.values(reference, measure, epoch))
+    def compared(self, row: Row, reference: Row, metric: Metric, epoch: str) -> Paired | None:
+        """A row minus another over their common seeds; None if they have none."""
+        return paired(self.values(row, metric, epoch), self.values(reference, metric, epoch))
 
     def of(self, row: Row) -> dict[int, Record]:
         return self.records.get(row.title, {})
@@ -65,22 +59,21 @@ class Group:
 def grouped(
     table: Table, records: Iterable[Record], elsewhere: Mapping[tuple[str, int], Record]
 ) -> tuple[list[Group], int]:
-    """The runs of a table by conditions, those as the table says first, and how many runs belong to it no longer.
+    """The runs of a table by conditions, first those without changes, and how many no longer belong to the table.
 
-    A run belongs to a table while a row has its name and gives its settings.
+    A run belongs to a table as long as a row has its name and its settings.
 
     Args:
-        table: of the rows.
-        records: made for this table.
-        elsewhere: see `record.records_by_settings`; a row takes what has its very settings.
+        records: records of this table.
+        elsewhere: see `record.records_by_settings`; a row also uses runs of other tables with the same settings.
     """
     found: dict[str, Group] = {"{}": Group({})}
     rows = {json.dumps(row.key): row for row in table.rows if not row.absent}
-    left_out = 0
+    unmatched = 0
     for record in records:
         row = rows.get(json.dumps(record.row))
         if row is None or _key(table, row, record.conditions) != record.key:
-            left_out += 1
+            unmatched += 1
             continue
         group = found.setdefault(json.dumps(record.conditions, sort_keys=True), Group(record.conditions))
         group.records.setdefault(row.title, {})[record.run.seed] = record
@@ -89,11 +82,11 @@ def grouped(
     for (key, seed), record in elsewhere.items():
         for title in (title for title, wanted in keys.items() if wanted == key):
             own.records.setdefault(title, {}).setdefault(seed, record)
-    return list(found.values()), left_out
+    return list(found.values()), unmatched
 
 
 def _key(table: Table, row: Row, conditions: Mapping[str, Any]) -> str | None:
-    """The key of a row's present settings; None where its recipe, or an option of then, is gone."""
+    """The key of a row's current settings; None if its recipe or one of the stored options no longer exists."""
     try:
         return key_of(settings(table, row, conditions))
     except (UserError, KeyError):

@@ -17,14 +17,14 @@ from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
 from tools.checkout import ROOT
 
-RESULT = "result.json"  # what a finished run leaves in its folder
+RESULT = "result.json"  # written by a finished run
 RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"
 DONE, RUNNING, FAILED, STOPPED, MISSING = "done", "running", "failed", "stopped", "missing"
 
 
 @dataclass(frozen=True)
 class Places:
-    """Where runs and their records lie.
+    """The folders of runs and of their records.
 
     Attributes:
         output: run folders and logs, by table.
@@ -41,13 +41,11 @@ class Job:
 
     Attributes:
         table: of the row.
-        row: to train.
-        seed: of the run.
         conditions: see `settings.conditions`.
         key: see `settings.key_of`.
         values: every option given, by name.
-        places: where its files lie.
-        finished: a record of these settings and this seed was there when the job was planned, here or in another table.
+        places: folders of its files.
+        finished: a record of these settings and this seed existed when the job was planned, in this table or another.
     """
 
     table: Table
@@ -61,7 +59,7 @@ class Job:
 
     @property
     def name(self) -> str:
-        """Of the run folder: says which row, settings and seed."""
+        """Name of the run folder: row, settings and seed."""
         words = (*self.row.key.values(), self.key[:8], f"s{self.seed}")
         return folder_name("_".join(map(str, words)))
 
@@ -75,7 +73,7 @@ class Job:
 
     @property
     def failure(self) -> Path:
-        """A file that is there while the last start of the run ended badly; holds its exit code."""
+        """A file that exists while the last start of the run failed; holds its exit code."""
         return self.folder.path.with_name(f"{self.name}.failed")
 
     @property
@@ -107,7 +105,7 @@ class Job:
                 lines = file.read().splitlines()
             return json.loads(lines[-1])["step"] / (about["epochs"] * about["updates_per_epoch"])
         except (OSError, ValueError, KeyError, IndexError):
-            return 0.0  # nothing is written yet, or a line is being written just now
+            return 0.0  # nothing is written yet, or a line is just being written
 
 
 def is_locked(path: Path) -> bool:
@@ -128,14 +126,12 @@ def is_locked(path: Path) -> bool:
 def plan_jobs(
     table: Table, rows: Sequence[Row], seeds: int | None, changes: Mapping[str, Any], places: Places
 ) -> list[Job]:
-    """The runs of some rows, first seeds first, so that a table that is stopped early has something in every row.
+    """The runs of some rows, ordered by seed, so that a table that is stopped early has runs in every row.
 
     Args:
-        table: of the rows.
-        rows: to run; those that are not run here are left out.
-        seeds: how many for each row; the row's own number where None.
-        changes: options that overrule the rows'.
-        places: where their files lie.
+        rows: rows to run; absent ones are skipped.
+        seeds: runs of each row; None for the number in the table.
+        changes: options that override the rows'.
     """
     elsewhere = records_by_settings(places.results)
     records = [(record.row, record.run.seed, record.key) for record in load_records(places.results / table.name)]

@@ -1,4 +1,4 @@
-"""How the runs of a table ended, and how long things take, in words."""
+"""How the runs of a table ended; durations in words."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ class Outcome:
     """How the runs ended.
 
     Attributes:
-        done: finished and written down now.
-        failed: ended badly.
-        stopped: ended early, whole, and can go on.
-        busy: left alone, because some other process runs them.
-        signal: that ended it all, or 0.
+        done: finished and recorded now.
+        failed: ended with an error.
+        stopped: ended early with a checkpoint; can be resumed.
+        busy: skipped, because another process runs them.
+        signal: that ended the table, or 0.
     """
 
     done: list[Job] = field(default_factory=list)

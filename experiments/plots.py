@@ -1,4 +1,4 @@
-"""Figures of tables: rows with their intervals, learning curves, a grid of two hyper-parameters."""
+"""Plots of tables: rows with their intervals, learning curves, a grid of two hyper-parameters."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from experiments.statistics import Mean
 from sosr_timm.files import replacing
 
 BLUE, RED, GREY = "#3b6ea5", "#c8553d", "#555555"
-MOST_CURVES = 10  # colours of the cycle that can be told apart
+MOST_CURVES = 10  # as many colours as can be told apart
 
 
-def rows_figure(
+def rows_plot(
     path: str | os.PathLike,
     best: Mapping[str, Mean],
     last: Mapping[str, Mean],
     curves: Mapping[str, Sequence[float]],
-    measure: str,
+    metric: str,
 ) -> None:
-    """Each row's best and last figure with its interval; beside them the learning curves, where there are epochs.
+    """Plot each row's best and last value with its interval, and the learning curves if there are several epochs.
 
     Args:
-        path: of the PNG; written whole or not at all.
-        best: row -> figure of the best epoch.
-        last: row -> figure of the last epoch.
+        path: of the PNG, replaced in one step.
+        best: row -> value of the best epoch.
+        last: row -> value of the last epoch.
         curves: row -> mean top-1 % after each epoch.
-        measure: title of the figure.
+        metric: its title.
     """
     from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
@@ -52,7 +52,7 @@ def rows_figure(
             label=title,
         )
     panels[0].set_yticks(places, list(best), fontsize=8)
-    panels[0].set(xlabel=f"{measure}, mean and 95 % interval", ylim=(-0.6, len(best) - 0.4))
+    panels[0].set(xlabel=f"{metric}, mean and 95 % interval", ylim=(-0.6, len(best) - 0.4))
     panels[0].legend(fontsize=8, frameon=False)
     panels[0].grid(axis="x", color="#dddddd", linewidth=0.6)
     if with_curves:
@@ -64,24 +64,24 @@ def rows_figure(
         panels[1].grid(color="#dddddd", linewidth=0.6)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
-    write_figure(figure, path)
+    write_plot(figure, path)
 
 
-def grid_figure(
+def grid_plot(
     path: str | os.PathLike,
     names: tuple[str, str],
     values: Mapping[tuple[Any, Any], Mean],
     reference: Mean | None,
-    measure: str,
+    metric: str,
 ) -> None:
-    """A field for each pair of values of two hyper-parameters, coloured and written by the figure reached.
+    """A cell for each pair of values of two hyper-parameters, with the value as colour and number.
 
     Args:
-        path: of the PNG; written whole or not at all.
+        path: of the PNG, replaced in one step.
         names: of the two hyper-parameters, down and across.
-        values: (down, across) -> figure; a pair without one stays empty.
-        reference: figure of the row that the grid is compared with.
-        measure: title of the figure.
+        values: (down, across) -> value; a pair without one stays empty.
+        reference: value of the row that the grid is compared with.
+        metric: its title.
     """
     from matplotlib.figure import Figure
 
@@ -90,7 +90,7 @@ def grid_figure(
     figure = Figure(figsize=(1.25 * len(across) + 2.6, 0.75 * len(down) + 1.8), layout="constrained")
     axes = figure.subplots()
     image = axes.imshow(field, cmap="viridis", aspect="auto")
-    figure.colorbar(image, ax=axes, label=measure)
+    figure.colorbar(image, ax=axes, label=metric)
     middle = (np.nanmin(field) + np.nanmax(field)) / 2
     for (row, column), value in np.ndenumerate(field):
         if np.isfinite(value):
@@ -103,10 +103,10 @@ def grid_figure(
     axes.set(xlabel=names[1], ylabel=names[0])
     if reference is not None:
         axes.set_title(f"without it: {reference}", fontsize=9, color=GREY)
-    write_figure(figure, path)
+    write_plot(figure, path)
 
 
-def write_figure(figure: Any, path: str | os.PathLike) -> None:
-    """Write a figure as PNG, whole or not at all, with the same bytes for the same content."""
+def write_plot(figure: Any, path: str | os.PathLike) -> None:
+    """Write a PNG in one step, with the same bytes for the same content."""
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})

@@ -1,4 +1,4 @@
-"""Runs as processes, several at a time: started, watched, stopped when asked, and written down when they are done."""
+"""Runs as processes, several at a time: started, watched, stopped on a signal, and recorded when they finish."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ POLL, REPORT = 0.2, 60.0  # seconds
 
 @dataclass
 class Running:
-    """A run that is under way; `asked` once it was asked to end."""
+    """A run in progress; `asked` is true once it was asked to stop."""
 
     job: Job
     process: subprocess.Popen
     log: IO[bytes]
-    seat: int
+    slot: int
     asked: bool = False
 
 
@@ -39,13 +39,13 @@ class Pool:
     A first SIGINT or SIGTERM asks the runs for a checkpoint and waits for them; a second one kills them.
 
     Args:
-        seats: the environment of each run that goes at the same time.
-        command: gives the words that start a job's run.
+        slots: the environment of each of the runs that run at the same time.
+        command: returns the words that start a job's run.
         say: prints a line.
     """
 
-    def __init__(self, seats: list[dict[str, str]], command: Callable[[Job], list[str]], say: Callable[[str], None]):
-        self.seats, self.command, self.say = seats, command, say
+    def __init__(self, slots: list[dict[str, str]], command: Callable[[Job], list[str]], say: Callable[[str], None]):
+        self.slots, self.command, self.say = slots, command, say
         self.running: list[Running] = []
         self.outcome = Outcome()
         self.signals = 0
@@ -55,35 +55,35 @@ class Pool:
         waiting, total = list(jobs), len(jobs)
         self.started, self.reported = time.monotonic(), time.monotonic()
         self.before = sum(job.share_done() for job in jobs)
-        previous = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        previous = {number: signal.signal(number, self._on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
         try:
             while (waiting and not self.outcome.signal) or self.running:
                 changed = self._start(waiting) + self._collect()
-                self._pass_on()
+                self._forward_signal()
                 if changed or time.monotonic() - self.reported >= REPORT:
                     self.reported = time.monotonic()
                     self.say(self._progress(jobs, total))
                 time.sleep(POLL)
         finally:
-            self._send(signal.SIGTERM)  # where an error of ours leaves them behind
+            self._send(signal.SIGTERM)  # after an error in this process
             for number, handler in previous.items():
                 signal.signal(number, handler)
         return self.outcome
 
     def _start(self, waiting: list[Job]) -> int:
-        """Give every free seat a job; returns how many were started."""
+        """Start a job in every free slot; returns how many were started."""
         count = 0
-        taken = {one.seat for one in self.running}
-        for seat in (seat for seat in range(len(self.seats)) if seat not in taken):
+        taken = {one.slot for one in self.running}
+        for slot in (slot for slot in range(len(self.slots)) if slot not in taken):
             while waiting and not self.outcome.signal:
-                started = self._launch(waiting.pop(0), seat)
+                started = self._launch(waiting.pop(0), slot)
                 if started:
                     self.running.append(started)
                     count += 1
                     break
         return count
 
-    def _launch(self, job: Job, seat: int) -> Running | None:
+    def _launch(self, job: Job, slot: int) -> Running | None:
         if (job.folder.path / RESULT).is_file():
             self._finish(job)
             return None
@@ -92,7 +92,7 @@ class Pool:
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            self.say(f"{job.name}: another process runs it; left alone")
+            self.say(f"{job.name}: another process runs it; skipped")
             self.outcome.busy.append(job)
             log.close()
             return None
@@ -103,18 +103,18 @@ class Pool:
         process = subprocess.Popen(
             words,
             cwd=ROOT,
-            env={**os.environ, **self.seats[seat], "PYTHONUNBUFFERED": "1"},
+            env={**os.environ, **self.slots[slot], "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # A Ctrl-C reaches this process alone, which passes on one signal and waits.
+            # Ctrl-C reaches only this process, which forwards one signal and waits.
             start_new_session=True,
         )
         self.say(f"started {job.name}, log {shown(job.log)}")
-        return Running(job, process, log, seat)
+        return Running(job, process, log, slot)
 
     def _collect(self) -> int:
-        """Take in the runs that have ended; returns how many."""
+        """Handle the runs that have ended; returns how many."""
         ended = [one for one in self.running if one.process.poll() is not None]
         for one in ended:
             self.running.remove(one)
@@ -129,12 +129,12 @@ class Pool:
         return len(ended)
 
     def _finish(self, job: Job) -> None:
-        """Write a finished run down among the results; where that cannot be done, the next start does it."""
+        """Write the record of a finished run; if that fails, the next start tries again."""
         try:
             record = record_of(job)
             save_record(record, job.record)
         except (OSError, ValueError) as error:
-            self.say(f"FAILED {job.name}: trained, but not written down ({error}); run the table again to do so")
+            self.say(f"FAILED {job.name}: its record was not written ({error}); run the table again to write it")
             self.outcome.failed.append(job)
             return
         self.outcome.done.append(job)
@@ -161,16 +161,16 @@ class Pool:
             f"{share / total:.0%} trained after {duration(elapsed)}, {eta}"
         )
 
-    def _note(self, number: int, frame: FrameType | None) -> None:
+    def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self.signals += 1
         self.outcome.signal = self.outcome.signal or number
 
-    def _pass_on(self) -> None:
-        """Ask the runs to end where we were asked to, a run too that was being started just then."""
+    def _forward_signal(self) -> None:
+        """Forward a stop request to the runs, including one that was just being started."""
         if self.signals > 1:
             self._send(signal.SIGKILL)
         elif self.signals and not all(one.asked for one in self.running):
-            self.say("stopping: the runs write a checkpoint; once more kills them")
+            self.say("stopping: the runs write a checkpoint first; a second signal kills them")
             self._send(signal.SIGTERM)
 
     def _send(self, number: int) -> None:

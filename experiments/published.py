@@ -1,4 +1,4 @@
-"""The figures that the papers print, from sosr_timm/published/*.yaml."""
+"""The values that the papers print, from sosr_timm/published/*.yaml."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ KEYS = ("dataset", "split", "imbalance", "model", "method", "n")
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One printed figure.
+class PublishedValue:
+    """One printed value.
 
     Attributes:
         metric: its name in the file ("top1_best", "top1_err", ...).
@@ -41,11 +41,11 @@ class PublishedTable:
 
     Attributes:
         name: of the table.
-        metrics: one, or one for each figure of a row.
-        runs: how many runs a mean is over; None where the source does not say.
+        metrics: one, or one for each value of a row.
+        runs: number of runs in a mean; None if the source does not state it.
         source: where it was read.
         trust: "primary", "secondary" or "third_party".
-        note: what else is to be known.
+        note: a remark.
         rows: as in the file.
     """
 
@@ -57,8 +57,8 @@ class PublishedTable:
     note: str
     rows: tuple[dict[str, Any], ...]
 
-    def figures(self, key: Mapping[str, Any]) -> list[Figure]:
-        """The figures of the one row that agrees with `key`; none where no row does."""
+    def values_of(self, key: Mapping[str, Any]) -> list[PublishedValue]:
+        """The values of the row that agrees with `key`; none if no row does."""
         found = self.matching(key)
         if len(found) != 1:
             return []
@@ -66,10 +66,10 @@ class PublishedTable:
         if not isinstance(means, list):
             means, stds = [means], [stds]
         stds = stds if isinstance(stds, list) else [None] * len(means)
-        return [Figure(*parts) for parts in zip(self.metrics, means, stds, strict=True)]
+        return [PublishedValue(*parts) for parts in zip(self.metrics, means, stds, strict=True)]
 
     def matching(self, key: Mapping[str, Any]) -> list[dict[str, Any]]:
-        """The rows whose naming fields all have the values that `key` has; a field that neither has does not count."""
+        """The rows whose naming fields all have the values that `key` has; a field that both lack does not count."""
         wanted = {name: key[name] for name in KEYS if name in key}
         return [row for row in self.rows if {name: row[name] for name in KEYS if name in row} == wanted]
 
@@ -79,7 +79,7 @@ def published_tables(folder: Path = FOLDER) -> dict[str, PublishedTable]:
     """Every published table by its name.
 
     Raises:
-        UserError: a file that is no list of tables, or a name that stands twice.
+        UserError: a file is not a list of tables, or a name appears twice.
     """
     tables: dict[str, PublishedTable] = {}
     for path in sorted(folder.glob("*.yaml")):
@@ -94,13 +94,13 @@ def published_tables(folder: Path = FOLDER) -> dict[str, PublishedTable]:
                 rows=tuple(entry["rows"]),
             )
             if table.name in tables:
-                raise UserError(f"{path}: the published table '{table.name}' stands twice")
+                raise UserError(f"{path}: the published table '{table.name}' appears twice")
             tables[table.name] = table
     return tables
 
 
 def _metrics(metric: str | list[str], dataset: Any) -> tuple[str, ...]:
-    """A name for each figure of a row: it has one for each metric, or for each data set in a list of them."""
+    """A name for each value of a row: one for each metric, or for each data set in a list of them."""
     if isinstance(metric, list):
         return tuple(metric)
     return tuple(f"{metric} {name}" for name in dataset) if isinstance(dataset, list) else (metric,)
@@ -110,7 +110,7 @@ def published_table(name: str) -> PublishedTable:
     """The published table called `name`.
 
     Raises:
-        ValueError: there is none; the message lists close names.
+        ValueError: unknown name; the message lists close ones.
     """
     tables = published_tables()
     if name not in tables:

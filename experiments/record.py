@@ -12,6 +12,7 @@ from sosr_timm.files import write_json
 from sosr_timm.results import RunResult, content_of, result_from
 
 FORMAT = 1
+NOT_TABLES = ("pictures",)  # folders of results/ that hold no records of tables
 FIELDS = {"table": str, "row": dict, "conditions": dict, "key": str, "curve": list, "run": dict}
 
 
@@ -22,10 +23,10 @@ class Record:
     Attributes:
         table: its name.
         row: the row's key.
-        conditions: what was not as the table says; {} where all was.
+        conditions: what differs from the table; {} if nothing does.
         key: of the settings, see `settings.key_of`.
         curve: top-1 in percent after each evaluated epoch.
-        run: what was trained and what it reached.
+        run: the result of the run.
     """
 
     table: str
@@ -37,7 +38,7 @@ class Record:
 
 
 def save_record(record: Record, path: Path) -> None:
-    """Write a record, whole or not at all; makes missing folders."""
+    """Write a record in one step; creates missing folders."""
     curve = [value if math.isfinite(value) else None for value in record.curve]
     content = {"format": FORMAT, "table": record.table, "row": record.row, "conditions": record.conditions}
     write_json(path, {**content, "key": record.key, "curve": curve, "run": content_of(record.run)})
@@ -70,9 +71,9 @@ def load_records(folder: Path) -> list[Record]:
 
 
 def records_by_settings(results: Path) -> dict[tuple[str, int], Record]:
-    """The runs of every table that were made as it says, by key and seed: another table may ask for the same."""
+    """The unchanged runs of every table, by key and seed: another table may ask for the same settings."""
     found = {}
-    for folder in sorted(path for path in results.glob("*") if path.is_dir()):
+    for folder in sorted(path for path in results.glob("*") if path.is_dir() and path.name not in NOT_TABLES):
         for record in load_records(folder):
             if not record.conditions:
                 found.setdefault((record.key, record.run.seed), record)

@@ -1,4 +1,4 @@
-"""`run`: what is missing of a table, as processes or, dry, as commands."""
+"""`run`: start the missing runs of a table, or print their commands."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from experiments.command_line import changes_of, places_of
 from experiments.jobs import DONE, Job, plan_jobs
-from experiments.machine import seats
+from experiments.machine import slots
 from experiments.pool import Pool
 from experiments.settings import OPTIONS, arguments
 from experiments.starting import starting_job, weights_of
@@ -23,10 +23,10 @@ from tools.checkout import shown
 
 
 def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
-    """Run what is missing; returns the exit code: 1 where a run failed, 128 + N after signal N.
+    """Start the missing runs; returns the exit code: 1 where a run failed, 128 + N after signal N.
 
     Raises:
-        UserError: a fault in the table, a data set that is not there, an impossible combination of options.
+        UserError: an invalid table, a missing data set, or incompatible options.
     """
     table = read_table(parsed.table)
     changes = changes_of(parsed, dict(extra))
@@ -35,7 +35,7 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     if not jobs:
         reasons = sorted({row.absent for row in rows})
         raise UserError(f"{table.name}: none of these rows is run here: {'; '.join(reasons)}")
-    # Two rows may ask for the same training: one run stands for both.
+    # Two rows may ask for the same training: one run serves both.
     missing = list({(job.key, job.seed): job for job in reversed(jobs) if job.state != DONE}.values())[::-1]
     command = command_of(parsed.launcher, changes)
     if parsed.dry_run:
@@ -50,21 +50,21 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     if not missing:
         return 1
     check_data(missing)
-    places = seats(parsed.jobs, bool(parsed.launcher))[: len(missing)]
-    each = " ".join(f"{name}={value}" for name, value in places[0].items()) or "what its launcher gives it"
+    places = slots(parsed.jobs, bool(parsed.launcher))[: len(missing)]
+    each = " ".join(f"{name}={value}" for name, value in places[0].items()) or "the environment of its launcher"
     print(
         f"{table.name}: {len(missing)} of {len(jobs)} runs to do, {len(places)} at a time, each with {each}", flush=True
     )
     outcome = Pool(places, command, lambda line: print(line, flush=True)).run(missing)
     if outcome.signal:
-        print(f"stopped; the same command goes on where the {len(outcome.stopped)} runs are")
+        print(f"stopped {len(outcome.stopped)} runs; run the same command again to resume them")
         return 128 + outcome.signal
     print(f"{table.name}: {len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.stopped)} stopped")
     return 1 if outcome.failed or outcome.stopped or waiting else 0
 
 
 def without_waiting(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
-    """The jobs that can start, and those whose first weights are not there yet, which are named."""
+    """The jobs that can start, and those whose initial weights do not exist yet, which are reported."""
     ready, waiting = [], []
     for job in jobs:
         first = starting_job(job)
@@ -73,17 +73,17 @@ def without_waiting(jobs: Sequence[Job]) -> tuple[list[Job], list[Job]]:
         else:
             waiting.append(job)
             print(
-                f"left out {job.name}: it starts from the weights of {first.table.name}'s {first.name}: run that first"
+                f"skipped {job.name}: it starts from the weights of {first.name} of {first.table.name}; run that first"
             )
     return ready, waiting
 
 
 def command_of(launcher: str, changes: Mapping[str, Any]) -> Callable[[Job], list[str]]:
-    """Gives the command line of a job's run, to be started in the checkout.
+    """Return a function that gives a job's command line, to be started in the checkout.
 
     Args:
         launcher: what starts train.py; this Python where empty.
-        changes: options that overrule the rows'.
+        changes: options that override the rows'.
     """
     start = shlex.split(launcher) or [sys.executable]
     by_row: dict[int, list[str]] = {}
@@ -100,10 +100,10 @@ def command_of(launcher: str, changes: Mapping[str, Any]) -> Callable[[Job], lis
 
 
 def check_data(jobs: Sequence[Job]) -> None:
-    """Open the evaluation images of every data set once, so that a missing one is said before anything starts.
+    """Open the evaluation images of every data set once, so that a missing one is reported before anything starts.
 
     Raises:
-        UserError: as the data set says it.
+        UserError: a data set cannot be opened.
     """
     names = ("dataset", "data", "data_dir", "val_split", "class_map", "dataset_download")
     seen: list[dict[str, Any]] = []
@@ -117,7 +117,7 @@ def check_data(jobs: Sequence[Job]) -> None:
 
 
 def estimate(jobs: Sequence[Job], done: int) -> str:
-    """What some runs amount to."""
+    """The number of runs, epochs and images, in words."""
     epochs = sum(job.epochs for job in jobs)
     counts = [job.values.get("train_num_samples") or job.table.training_images for job in jobs]
     images = sum(job.epochs * count for job, count in zip(jobs, counts, strict=True))

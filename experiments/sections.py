@@ -7,25 +7,25 @@ from collections.abc import Callable
 
 from experiments.groups import Group
 from experiments.markdown import markdown_table
-from experiments.measures import TOP1, Measure, figure_of, metric_of
+from experiments.metrics import TOP1, Metric, metric_of, value_of
 from experiments.published import published_table
 from experiments.statistics import Mean
 from experiments.tables import Row, Table
 from tools.readme_page import machine
 
 NOT_RUN = "not run"
-NLL = Measure("NLL", lambda metrics: figure_of(metrics, "loss"), False)
-ECE = Measure("ECE", lambda metrics: figure_of(metrics, "ece"), False)
+NLL = Metric("NLL", lambda metrics: value_of(metrics, "loss"), False)
+ECE = Metric("ECE", lambda metrics: value_of(metrics, "ece"), False)
 
 
-def section(table: Table, groups: list[Group], left_out: int, picture: Callable[[Group], str | None]) -> str:
+def section(table: Table, groups: list[Group], unmatched: int, picture: Callable[[Group], str | None]) -> str:
     """The section of one table.
 
     Args:
         table: to show.
-        groups: its runs; the first one holds those that were made as the table says.
-        left_out: stored runs that no longer belong to the table.
-        picture: gives the path of a group's figure, or None.
+        groups: its runs; the first one holds those without changes.
+        left_out: number of stored runs that no longer belong to the table.
+        picture: returns the path of a group's plot, or None.
     """
     parts = [f"## {table.name}", f"{table.title}. {table.paper or 'No paper'}.".replace("..", ".")]
     if table.note:
@@ -36,17 +36,17 @@ def section(table: Table, groups: list[Group], left_out: int, picture: Callable[
     parts += after(table, own, picture)
     for group in others:
         rows = [row for row in table.rows if group.of(row)]
-        parts.append(f"### {table.name}, not as the table says: {group.title}")
-        parts.append("Made under other conditions than the published figures, so not to be held against them.")
+        parts.append(f"### {table.name}, changed: {group.title}")
+        parts.append("These runs differ from the published settings, so do not compare them with published values.")
         parts.append(ours_alone(table, group, rows))
         parts += after(table, group, picture)
-    if left_out:
-        parts.append(f"Left out: {left_out} stored runs whose settings are no longer those of the table.")
+    if unmatched:
+        parts.append(f"Not shown: {unmatched} stored runs whose settings are no longer those of the table.")
     return "\n\n".join(parts)
 
 
 def of_source(name: str) -> str:
-    """Where a published table's figures come from."""
+    """The source of a published table."""
     table = published_table(name)
     trust = {"primary": "read in the source itself", "secondary": "from a summary, not checked against the source"}
     runs = f"{table.runs} runs" if table.runs else "number of runs not stated"
@@ -55,24 +55,24 @@ def of_source(name: str) -> str:
 
 
 def beside_published(table: Table, group: Group) -> str:
-    """Every row with its published figures and ours; footnotes say why a row is not run here."""
+    """Every row with its published values and ours; footnotes say why a row cannot be run."""
     reasons: list[str] = []
     lines = []
     for row in table.rows:
         if row.absent and row.absent not in reasons:
             reasons.append(row.absent)
         ours = f"{NOT_RUN} [{letter(reasons.index(row.absent))}]" if row.absent else NOT_RUN
-        for figure in table.figures(row):
-            measure = metric_of(figure.metric)
-            title = measure.title if measure else figure.metric.replace("_", " ")
-            best, last = (measure and group.mean(row, measure, epoch) for epoch in ("best", "last"))
+        for value in table.published_values(row):
+            metric = metric_of(value.metric)
+            title = metric.title if metric else value.metric.replace("_", " ")
+            best, last = (metric and group.mean(row, metric, epoch) for epoch in ("best", "last"))
             if best is None or last is None:
-                words = ours if measure or row.absent else "no figure of a run"
-                lines.append([row.title, title, str(figure), words, words, "", ""])
+                words = ours if metric or row.absent else "not measured in a run"
+                lines.append([row.title, title, str(value), words, words, "", ""])
                 continue
-            difference = f"{best.value - figure.mean:+.2f}"
-            lines.append([row.title, title, str(figure), str(best), str(last), difference, str(best.n)])
-    columns = ("row", "figure", "published", "ours, best epoch", "ours, last epoch", "best - published", "n")
+            difference = f"{best.value - value.mean:+.2f}"
+            lines.append([row.title, title, str(value), str(best), str(last), difference, str(best.n)])
+    columns = ("row", "metric", "published", "ours, best epoch", "ours, last epoch", "best - published", "n")
     text = markdown_table(columns, lines, columns[2:])
     notes = [f"[{letter(position)}] {reason}." for position, reason in enumerate(reasons)]
     return "\n\n".join([text, *notes])
@@ -83,42 +83,42 @@ def letter(position: int) -> str:
 
 
 def ours_alone(table: Table, group: Group, rows: list[Row] | tuple[Row, ...]) -> str:
-    """Rows with our figures."""
-    measure = metric_of(table.metrics[0]) or TOP1
-    columns = ("row", f"{measure.title}, best epoch", f"{measure.title}, last epoch", "NLL, last", "ECE, last", "n")
+    """Rows with our values."""
+    metric = metric_of(table.metrics[0]) or TOP1
+    columns = ("row", f"{metric.title}, best epoch", f"{metric.title}, last epoch", "NLL, last", "ECE, last", "n")
     lines = []
     for row in rows:
-        best = group.mean(row, measure, "best")
+        best = group.mean(row, metric, "best")
         if best is None:
             reason = f"{NOT_RUN}: {row.absent}" if row.absent else NOT_RUN
             lines.append([row.title, reason, reason, "", "", ""])
             continue
         others = (fine(group.mean(row, other, "last")) for other in (NLL, ECE))
-        lines.append([row.title, str(best), str(group.mean(row, measure, "last")), *others, str(best.n)])
+        lines.append([row.title, str(best), str(group.mean(row, metric, "last")), *others, str(best.n)])
     return markdown_table(columns, lines, columns[1:])
 
 
 def fine(mean: Mean | None) -> str:
-    """A mean of small numbers."""
+    """A mean with four decimals."""
     if mean is None or not math.isfinite(mean.value):
         return "-"
     return f"{mean.value:.4f}" if mean.half_width is None else f"{mean.value:.4f} ± {mean.half_width:.4f}"
 
 
 def after(table: Table, group: Group, picture: Callable[[Group], str | None]) -> list[str]:
-    """What follows a table of runs: comparisons, the figure, where it was run; nothing where nothing was."""
+    """What follows a table of runs: comparisons, the plot, the machine; nothing if there are no runs."""
     if not group.runs:
         return []
     parts = []
-    measure = metric_of(table.metrics[0]) or TOP1
+    metric = metric_of(table.metrics[0]) or TOP1
     lines = []
     for row in table.rows:
         reference = table.reference_of(row)
-        both = [group.compared(row, reference, measure, e) for e in ("best", "last")] if reference else [None]
+        both = [group.compared(row, reference, metric, e) for e in ("best", "last")] if reference else [None]
         if both[0] is not None:
             lines.append([row.title, reference.title, str(both[0].difference.n), *map(str, both)])
     if lines:
-        columns = ("row", "minus", "n", f"{measure.title}, best epoch", f"{measure.title}, last epoch")
+        columns = ("row", "minus", "n", f"{metric.title}, best epoch", f"{metric.title}, last epoch")
         parts.append("Differences over shared seeds, with a paired t-test:")
         parts.append(markdown_table(columns, lines, columns[2:]))
     path = picture(group)

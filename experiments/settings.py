@@ -1,4 +1,4 @@
-"""What a row trains with: recipe < table < row < what the command line changes; as options, as a key, as arguments."""
+"""The settings of a row (recipe < table < row < command line): as options, as a key, as arguments of train.py."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from tools.checkout import ROOT
 
 RECIPES = ROOT / "hparams"
 OPTIONS = options_of(TrainOptions)
-# How a batch is split over steps and processes changes nothing in exact arithmetic, its size does.
+# The size of a batch matters; how it is split over steps and processes does not, in exact arithmetic.
 OF_THE_BATCH = ("batch_size", "grad_accum_steps")
-# What a recipe says of its own data set: taken back, or in the way, where another one takes its place.
+# Settings that a recipe makes for its own data set: reset, or refused, if another data set takes its place.
 OF_THE_DATA = ("class_map", "train_split", "val_split")
 IN_THE_WAY = ("input_size", "in_chans", "input_img_mode", "train_resize")
 
@@ -32,7 +32,7 @@ def recipe_path(table: Table, row: Row) -> Path:
     """The file of a row's recipe.
 
     Raises:
-        UserError: there is none; names the table's file and line, and the nearest recipe.
+        UserError: unknown recipe; names the table's file and line, and the nearest recipe.
     """
     path = RECIPES / f"{row.recipe}.yaml"
     if not path.is_file():
@@ -45,16 +45,16 @@ def recipe_path(table: Table, row: Row) -> Path:
 
 @functools.cache
 def read_recipe(path: Path) -> Mapping[str, Any]:
-    """The options that a recipe gives, by name; read once, for the many rows that share it.
+    """The options of a recipe, by name; cached, because many rows share one.
 
     Raises:
-        UserError: a fault in it.
+        UserError: an invalid recipe.
     """
     return read_config(TrainOptions, path)
 
 
 def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Every option that a row's runs are given, by name.
+    """Every option of a row's runs, by name.
 
     Args:
         table: of the row.
@@ -62,7 +62,7 @@ def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, An
         changes: options that overrule the row's.
 
     Raises:
-        UserError: no such recipe, or a fault in it.
+        UserError: an unknown or invalid recipe.
     """
     recipe = read_recipe(recipe_path(table, row))
     start = {"pretrained_path": f"best of {json.dumps(row.start, sort_keys=True)}"} if row.start else {}
@@ -70,7 +70,7 @@ def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, An
 
 
 def conditions(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the changes makes a row's runs other runs than the table asks for; {} for runs as the table says."""
+    """The changes that make a row's runs differ from the table; {} if none does."""
     own = settings(table, row, {})
     return {
         name: plain(value)
@@ -81,7 +81,7 @@ def conditions(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, 
 
 
 def key_of(values: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits, the same for the same training whatever the seed, the machine and the folders.
+    """16 hexadecimal digits: equal for equal training, independent of seed, machine and folders.
 
     An option at its default counts as not given, so that a new option changes no key; a loss counts in its full form.
     """
@@ -95,10 +95,10 @@ def key_of(values: Mapping[str, Any]) -> str:
 
 
 def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:
-    """The command line of train.py behind its name, without seed and folders.
+    """The arguments of train.py, without seed and folders.
 
     Raises:
-        UserError: no such recipe, or a data set that cannot be opened.
+        UserError: an unknown recipe, or a data set that cannot be opened.
     """
     path = recipe_path(table, row)
     recipe = read_recipe(path)
@@ -109,17 +109,17 @@ def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:
 
 
 def fitted(recipe: Mapping[str, Any], dataset: str, data_dir: str | None) -> dict[str, Any]:
-    """The options that let a recipe train on another data set: its size, mean, deviation, classes; from random weights.
+    """The options that adapt a recipe to another data set: size, mean, deviation, classes, random initial weights.
 
     Raises:
-        UserError: the data set cannot be opened, or the recipe is bound to its own.
+        UserError: the data set cannot be opened, or the recipe works only with its own.
     """
     info = open_source(dataset, data_dir, "train").info
     ours = {"img_size": info.image_size, "mean": info.mean, "std": info.std, "num_classes": info.num_classes}
     values = {name: value for name, value in ours.items() if value is not None and name in recipe}
     for name in IN_THE_WAY:
         if name in recipe:
-            raise UserError(f"a recipe with '{name}' cannot be given another data set")
+            raise UserError(f"a recipe with '{name}' does not work with another data set")
     values.update({name: OPTIONS[name].default for name in OF_THE_DATA if name in recipe})
     if recipe.get("pretrained"):
         values["pretrained"] = False
@@ -127,16 +127,16 @@ def fitted(recipe: Mapping[str, Any], dataset: str, data_dir: str | None) -> dic
 
 
 def flags(values: Mapping[str, Any]) -> list[str]:
-    """Options as words of a command line.
+    """Options as command-line arguments.
 
     Raises:
-        UserError: a value that no command line can give.
+        UserError: a value that a command line cannot express.
     """
     words: list[str] = []
     for name, value in values.items():
         option = OPTIONS[name]
         if value is None or (isinstance(value, (list, tuple, dict)) and not value):
-            raise UserError(f"option '{name}' cannot be set to nothing on a command line")
+            raise UserError(f"option '{name}' cannot be empty on a command line")
         if option.kind.scalar is bool:
             negative = "--" + option.flag[5:] if name.startswith("no_") else "--no-" + option.flag[2:]
             words.append(option.flag if value else negative)

@@ -1,4 +1,4 @@
-"""Rows whose runs start from the weights that another row's runs ended with."""
+"""Rows whose runs start from the best weights of another row's runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from sosr_timm.registry import close_names
 
 
 def starting_job(job: Job, folder: Path = TABLES) -> Job | None:
-    """The run whose best weights a run starts from; None for one that starts from none.
+    """The run whose best weights a run starts from; None if it starts from scratch.
 
-    Where the other row has fewer seeds than this one, they are used in turn.
+    If the other row has fewer seeds, they are used in turn.
 
     Raises:
-        UserError: the row's `start` names no row that is run here.
+        UserError: the row's `start` names no row that can be run.
     """
     if not job.row.start:
         return None
@@ -29,7 +29,7 @@ def starting_job(job: Job, folder: Path = TABLES) -> Job | None:
         known = [row.title for row in table.rows if not row.absent]
         named = ", ".join(map(str, key.values()))
         where = f"{job.table.path}, line {job.row.line}: start"
-        raise UserError(f"{where}: no row '{named}' of {table.name} is run: {close_names(named, known)}")
+        raise UserError(f"{where}: no row '{named}' of {table.name} can be run; {close_names(named, known)}")
     return jobs[job.seed % len(jobs)]
 
 

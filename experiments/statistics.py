@@ -1,4 +1,4 @@
-"""Means with their uncertainty, and paired comparisons, of a few runs."""
+"""Means with confidence intervals, and paired comparisons, of a few runs."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Mean:
 
 @dataclass(frozen=True)
 class Paired:
-    """A paired comparison over the seeds that two rows share.
+    """A paired comparison over the common seeds of two rows.
 
     Attributes:
         difference: mean of the differences.
@@ -48,13 +48,13 @@ class Paired:
 
 
 def mean_of(values: Sequence[float], level: float = 0.95) -> Mean:
-    """The mean of some values and the half width of its t interval, t(n - 1) s / sqrt(n).
+    """The mean and the half width of its Student t interval, t(n - 1) s / sqrt(n).
 
     Raises:
         ValueError: no values.
     """
     if not len(values):
-        raise ValueError("no values, no mean")
+        raise ValueError("mean_of needs at least one value")
     from scipy.stats import t
 
     n = len(values)
@@ -65,7 +65,7 @@ def mean_of(values: Sequence[float], level: float = 0.95) -> Mean:
 
 
 def paired(ours: Mapping[int, float], theirs: Mapping[int, float]) -> Paired | None:
-    """Ours minus theirs over the seeds that both have; None where they share none.
+    """Ours minus theirs over their common seeds; None if they have none.
 
     Args:
         ours: value by seed.

@@ -12,7 +12,7 @@ from rich.table import Table as Grid
 
 from experiments.command_line import changes_of, places_of
 from experiments.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
-from experiments.measures import metric_of
+from experiments.metrics import metric_of
 from experiments.record import Record, load_records, records_by_settings
 from experiments.table_file import read_table, table_names
 from experiments.tables import Row, Table, choose_rows
@@ -24,7 +24,7 @@ def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     """Print the state of a table's runs, or of all tables; returns the exit code 0.
 
     Raises:
-        UserError: a fault in a table, or an impossible combination of options.
+        UserError: an invalid table, or incompatible options.
     """
     names = table_names() if parsed.table == "all" else [parsed.table]
     console = Console()
@@ -42,25 +42,25 @@ def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
 
 
 def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record]) -> Grid:
-    """A row for each row of the table: how many seeds are in which state, the published figure and the best so far."""
+    """One line for each row: how many seeds are in which state, the published value and the best so far."""
     name = table.metrics[0]
     grid = Grid(title=f"{table.name}: {table.title}", caption=table.note or None, title_justify="left")
     grid.add_column("row")
     for column in (*STATES, "published", f"best {name} so far"):
         grid.add_column(column, justify="right")
     for row in rows:
-        figures = table.figures(row)
-        published = str(figures[0]) if figures else "-"
+        values = table.published_values(row)
+        published = str(values[0]) if values else "-"
         if row.absent:
             grid.add_row(row.title, f"[dim]{row.absent}[/dim]", *[""] * (len(STATES) - 1), published, "")
             continue
         own = [job for job in jobs if job.row is row]
         counts = Counter(job.state for job in own)
         cells = [str(counts[state]) if counts[state] else "" for state in STATES]
-        measure = metric_of(name)
+        metric = metric_of(name)
         keys = {job.key for job in own}
-        found = [measure.of(record.run.best) for record in records if record.key in keys] if measure else []
-        best = f"{(max if measure.higher_is_better else min)(found):.2f}" if measure and found else "-"
+        found = [metric.of(record.run.best) for record in records if record.key in keys] if metric else []
+        best = f"{(max if metric.higher_is_better else min)(found):.2f}" if metric and found else "-"
         grid.add_row(row.title, *cells, published, best)
     return grid
 

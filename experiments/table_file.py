@@ -1,4 +1,4 @@
-"""A file of experiments/ read strictly: every fault names the file, the line and the nearest valid thing."""
+"""Read a table of experiments/ strictly: every error names the file, the line and the nearest valid value."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ NAMING = (*KEYS, "grid")
 
 
 def table_names(folder: Path = TABLES) -> list[str]:
-    """Every table, by the name of its file."""
+    """Names of all tables."""
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
 def read_table(name: str, folder: Path = TABLES) -> Table:
-    """The table of a file.
+    """Read a table by name.
 
     Raises:
-        UserError: no such table (with the nearest), or a fault in it with the file's line.
+        UserError: an unknown table, or an invalid one (with file and line).
     """
     path = folder / f"{name}.yaml"
     if not path.is_file():
@@ -51,18 +51,18 @@ def read_table(name: str, folder: Path = TABLES) -> Table:
         except ValueError as error:
             raise reader.fault(("published", position), str(error)) from None
     if not values["published"] and not values["metric"]:
-        raise reader.fault((), "a table has 'published' or a 'metric'")
+        raise reader.fault((), "a table needs 'published' or a 'metric'")
     if not isinstance(content.get("rows"), list) or not content["rows"]:
         raise reader.fault(("rows",), "'rows' is a list of rows")
     rows: list[Row] = []
     for position, entry in enumerate(content["rows"]):
         for row in reader.rows(entry, content, ("rows", position)):
             if any(row.key == other.key for other in rows):
-                raise reader.fault(("rows", position), f"'{row.title}' stands twice")
+                raise reader.fault(("rows", position), f"'{row.title}' appears twice")
             rows.append(row)
     table = Table(name=name, path=path, rows=tuple(rows), **{**values, "published": tuple(values["published"])})
     for row in rows:
-        if table.published and not table.figures(row):
+        if table.published and not table.published_values(row):
             raise UserError(f"{path}, line {row.line}: '{row.title}' is no row of {' or '.join(table.published)}")
         if row.against and table.reference_of(row) is None:
             raise UserError(f"{path}, line {row.line}: against: no row '{row.against}' to compare '{row.title}' with")
@@ -86,7 +86,7 @@ class _Reader:
                 raise self.fault((*place, key), f"unknown key '{key}': {close_names(str(key), names)}")
 
     def value(self, content: dict[str, Any], key: str, kind: type, place: Place) -> Any:
-        """The value of a key, or the kind's empty value where it is not given."""
+        """The value of a key, or an empty value of its type if it is not given."""
         value = content.get(key, kind())
         accepted = (int, float) if kind is float else kind
         if not isinstance(value, accepted) or isinstance(value, bool):
@@ -96,7 +96,7 @@ class _Reader:
     def rows(self, entry: Any, common: dict[str, Any], place: Place) -> Iterator[Row]:
         """The rows of an entry: one, or one for each combination of its grid."""
         if not isinstance(entry, dict):
-            raise self.fault(place, f"a row holds 'key: value', not {entry!r}")
+            raise self.fault(place, f"a row is a mapping of keys to values, not {entry!r}")
         self.known(entry, {*OF_ROW, *NAMING}, place)
         grid = self.value(entry, "grid", dict, place)
         for key, values in grid.items():
@@ -120,7 +120,7 @@ class _Reader:
         key = {name: entry[name] for name in KEYS if name in entry}
         row = Row(key={**key, **{k: v for k, v in chosen.items() if k not in KEYS}}, line=self.lines[place], **values)
         if not key:
-            raise self.fault(place, f"a row is named by some of {', '.join(KEYS)}")
+            raise self.fault(place, f"a row needs at least one of {', '.join(KEYS)}")
         if not row.absent:
             self.runnable(row, place)
         return row
@@ -132,7 +132,7 @@ class _Reader:
             raise self.fault(place, f"{text!r}: no value for {error}; the grid has {', '.join(chosen)}") from None
 
     def runnable(self, row: Row, place: Place) -> None:
-        """Raise where a row cannot be run as it stands."""
+        """Raise if a row cannot be run."""
         for name, value in (("recipe", row.recipe), ("loss", row.loss), ("seeds", row.seeds)):
             if not value:
                 raise self.fault(place, f"a row without '{name}' says why in 'absent'")

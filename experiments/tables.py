@@ -1,4 +1,4 @@
-"""A table: rows of recipe, loss and options beside the published figures they are held against."""
+"""A table: rows of recipe, loss and options beside the published values they are compared with."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.published import Figure, published_table
+from experiments.published import PublishedValue, published_table
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
@@ -57,9 +57,9 @@ class Table:
         path: of the file.
         title: of the table.
         paper: whose table it is.
-        published: names of the published tables whose figures stand beside ours.
-        metric: the figure of tables without a published one.
-        note: what else is to be known.
+        published: names of the published tables to compare with.
+        metric: the metric of a table without a published one.
+        note: a remark.
         training_images: of the data set, for estimates.
         rows: in order.
     """
@@ -74,13 +74,13 @@ class Table:
     training_images: int
     rows: tuple[Row, ...]
 
-    def figures(self, row: Row) -> list[Figure]:
-        """The published figures of a row."""
-        return [figure for name in self.published for figure in published_table(name).figures(row.key)]
+    def published_values(self, row: Row) -> list[PublishedValue]:
+        """The published values of a row."""
+        return [value for name in self.published for value in published_table(name).values_of(row.key)]
 
     @property
     def metrics(self) -> tuple[str, ...]:
-        """Names of the figures that a row has."""
+        """Names of the metrics of a row."""
         return tuple(m for name in self.published for m in published_table(name).metrics) or (self.metric,)
 
     def reference_of(self, row: Row) -> Row | None:

@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.command_line import changes_of, read_arguments
-from experiments.machine import seats
+from experiments.machine import slots
 from experiments.table_file import read_table
 from experiments.tables import choose_rows
 from sosr_timm.errors import UserError
@@ -26,8 +26,8 @@ def test_what_the_flags_and_the_words_behind_the_dashes_change():
         (["run", "sosr_t1", "--epoch", "2"], "unknown option '--epoch': did you mean '--epochs'"),
         (["run", "sosr_t1", "--epochs", "0"], "--epochs 0: at least 1"),
         (["run", "sosr_t1", "--", "--cutmixx", "1"], "unknown option '--cutmixx': did you mean '--cutmix'"),
-        (["run", "sosr_t1", "--", "--seed", "3"], "--seed behind -- is set by the runner"),
-        (["run", "sosr_t1", "--epochs", "2", "--", "--epochs", "3"], "epochs: given both before and behind --"),
+        (["run", "sosr_t1", "--", "--seed", "3"], "--seed after -- is set by the runner"),
+        (["run", "sosr_t1", "--epochs", "2", "--", "--epochs", "3"], "epochs: given both before and after --"),
         (["report", "--", "--amp"], "report takes no options of train.py"),
     ],
 )
@@ -50,12 +50,12 @@ def test_a_gpu_is_a_seat_and_without_one_the_cores_are_shared_out(monkeypatch):
     from experiments import machine
 
     monkeypatch.setattr(machine, "usable_gpus", lambda: ["0", "3"])
-    assert seats(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]
-    assert [seat["CUDA_VISIBLE_DEVICES"] for seat in seats(3)] == ["0", "3", "0"]
+    assert slots(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in slots(3)] == ["0", "3", "0"]
     monkeypatch.setattr(machine, "usable_gpus", list)
     monkeypatch.setattr(machine, "usable_cores", lambda: 16)
-    assert seats(None) == [{"OMP_NUM_THREADS": "4"}] * 4
-    assert seats(2) == [{"OMP_NUM_THREADS": "8"}] * 2
+    assert slots(None) == [{"OMP_NUM_THREADS": "4"}] * 4
+    assert slots(2) == [{"OMP_NUM_THREADS": "8"}] * 2
     monkeypatch.setattr(machine, "usable_cores", lambda: 2)
-    assert seats(None) == [{"OMP_NUM_THREADS": "1"}] * 2
-    assert seats(None, launched=True) == [{}]
+    assert slots(None) == [{"OMP_NUM_THREADS": "1"}] * 2
+    assert slots(None, launched=True) == [{}]

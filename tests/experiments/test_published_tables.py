@@ -3,7 +3,7 @@
 import pytest
 
 from experiments.jobs import Places, plan_jobs
-from experiments.measures import metric_of
+from experiments.metrics import metric_of
 from experiments.published import published_tables
 from experiments.settings import arguments, key_of, settings
 from experiments.starting import starting_job
@@ -68,8 +68,8 @@ def test_a_row_that_starts_from_another_rows_weights_finds_that_row(tmp_path):
 
 def test_the_published_differences_come_out_as_the_paper_says_them():
     def mean(table, **key):
-        (figure,) = published_tables()[table].figures(key)
-        return figure.mean
+        (value,) = published_tables()[table].values_of(key)
+        return value.mean
 
     gain = mean("sosr_t1", model="resnet56", method="sosr") - mean("sosr_t1", model="resnet56", method="baseline")
     assert gain == pytest.approx(1.09)  # in the paper's text

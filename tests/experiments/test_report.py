@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from experiments import document as module
-from experiments.document import DOCUMENT, document, table_section
+from experiments import results_page as module
 from experiments.jobs import Places, plan_jobs
 from experiments.record import Record, load_record, save_record
+from experiments.results_page import DOCUMENT, document, table_section
 from experiments.settings import key_of, settings
 from experiments.table_file import read_table
 from sosr_timm.errors import UserError
@@ -80,7 +80,7 @@ def test_reduced_runs_never_stand_beside_published_figures(tmp_path, table):
     published, reduced = text.split("### ")
     assert "88.00" not in published
     assert "resnet56, sosr | top-1 % | 74.7 ± 0.13 | not run | not run" in published
-    assert reduced.startswith("sosr_t1, not as the table says: fashion_mnist, 3 epochs, 12,000 samples\n")
+    assert reduced.startswith("sosr_t1, changed: fashion_mnist, 3 epochs, 12,000 samples\n")
     assert "74.7 " not in reduced
     assert "| resnet56, sosr | 88.00 | 87.00 | 1.5000 | 0.1250 | 1 |" in reduced
     assert [len(group.runs) for group in groups] == [0, 1]
@@ -90,18 +90,18 @@ def test_a_run_with_settings_of_another_time_is_left_out_and_counted(tmp_path, t
     store(tmp_path, table, row_of(table, model="resnet56", method="sosr"), 0, 88.0, 87.0, key="0" * 16)
     text, _ = table_section(table, tmp_path, {})
     assert "88.00" not in text
-    assert "Left out: 1 stored runs" in text
+    assert "Not shown: 1 stored runs" in text
 
 
 def test_where_nothing_is_run_every_row_says_so(tmp_path):
-    text, figures = document(tmp_path)
-    assert not figures
+    text, plots = document(tmp_path)
+    assert not plots
     assert "![" not in text
     lines = [line for line in text.splitlines() if line.startswith("| ") and line.count(" | ") in (5, 6)]
     rows = [line for line in lines if not line.startswith(("| row", "| ---"))]
     assert len(rows) > 400
-    assert all("not run" in line or "no figure of a run" in line for line in rows)
-    assert sum("no figure of a run" in line for line in rows) == 24  # long tail: many, medium and low of eight rows
+    assert all("not run" in line or "not measured in a run" in line for line in rows)
+    assert sum("not measured in a run" in line for line in rows) == 24  # long tail: many, medium and low of eight rows
 
 
 def test_rows_that_are_not_run_here_say_why(tmp_path):
@@ -129,12 +129,12 @@ def test_figures_are_drawn_from_the_runs(tmp_path):
     small = read_table("tiny", tables)
     for row in small.rows:
         store(tmp_path, small, row, 0, 50.0, 49.0)
-    figures = {}
+    plots = {}
     for one in (table, small):
-        text, _ = table_section(one, tmp_path, figures)
+        text, _ = table_section(one, tmp_path, plots)
         assert f"![{one.title}](results/{one.name}.png)" in text
-    assert set(figures) == {"digits_ablation.png", "tiny.png"}
-    for name, draw in figures.items():
+    assert set(plots) == {"digits_ablation.png", "tiny.png"}
+    for name, draw in plots.items():
         draw(tmp_path / name)
         assert np.asarray(Image.open(tmp_path / name).convert("L")).std() > 10
 
@@ -147,9 +147,9 @@ def test_a_damaged_record_is_one_line(tmp_path, table):
 
 
 def test_the_document_shows_what_is_stored():
-    text, figures = document()
+    text, plots = document()
     assert DOCUMENT.read_text(encoding="utf-8") == text, "run: python -m experiments report"
-    assert {path.name for path in (DOCUMENT.parent / "results").glob("*.png")} == set(figures)
+    assert {path.name for path in (DOCUMENT.parent / "results").glob("*.png")} == set(plots)
 
 
 def test_the_command_writes_the_document_and_takes_old_figures_away(tmp_path, monkeypatch, capsys):

@@ -144,7 +144,7 @@ def test_a_row_that_waits_for_weights_is_left_out(places, capsys):
         assert run_here("tiny", "--only", "sosr", *where(places)) == 1
     finally:
         starting.starting_job.__defaults__ = original
-    assert "it starts from the weights of tiny's cifar_resnet20_ce" in capsys.readouterr().out
+    assert "it starts from the weights of cifar_resnet20_ce" in capsys.readouterr().out
 
 
 def test_a_record_is_json_that_says_what_it_is(places, tmp_path):

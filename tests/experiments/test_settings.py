@@ -67,5 +67,5 @@ def test_every_kind_of_option_comes_back_from_its_flag():
 
 
 def test_an_option_that_no_command_line_can_give_is_refused():
-    with pytest.raises(UserError, match="option 'aa' cannot be set to nothing"):
+    with pytest.raises(UserError, match="option 'aa' cannot be empty"):
         flags({"aa": None})

@@ -29,7 +29,7 @@ def test_one_value_has_no_interval():
 
 
 def test_no_values_have_no_mean():
-    with pytest.raises(ValueError, match="no values"):
+    with pytest.raises(ValueError, match="at least one value"):
         mean_of([])
 
 

@@ -49,7 +49,7 @@ def test_a_grid_gives_a_row_for_each_combination(tmp_path):
         ("loss: ce}", "options: {cutmixx: 1.0}, loss: ce}", 9, "unknown option 'cutmixx': did you mean 'cutmix'"),
         ("loss: ce}", "seeds: two, loss: ce}", 9, "'seeds' takes int, not 'two'"),
         ("loss: ce}", "against: cp, loss: ce}", 9, "no row 'cp' to compare 'cifar_resnet20, ce' with"),
-        ("method: sosr,", "method: ce,", 10, "'cifar_resnet20, ce' stands twice"),
+        ("method: sosr,", "method: ce,", 10, "'cifar_resnet20, ce' appears twice"),
         ("metric: top1_best", "published: [sosr_t11]", 2, "unknown published table 'sosr_t11': did you mean 'sosr_t1'"),
         ("metric: top1_best", "published: [sosr_t1]", 9, "'cifar_resnet20, ce' is no row of sosr_t1"),
         ("title: two", "titel: two", 1, "unknown key 'titel': did you mean 'title'"),

@@ -1,4 +1,4 @@
-"""docs/results.md and its figures, from results/TABLE/*.json: python -m experiments report"""
+"""docs/results.md and its plots, from results/TABLE/*.json: python -m experiments report"""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import numpy as np
 from experiments.groups import Group, grouped
 from experiments.jobs import RESULTS
 from experiments.markdown import markdown_table
-from experiments.measures import TOP1, metric_of
-from experiments.plots import grid_figure, rows_figure
+from experiments.metrics import TOP1, metric_of
+from experiments.plots import grid_plot, rows_plot
 from experiments.published import KEYS
 from experiments.record import load_records, records_by_settings
 from experiments.sections import section
@@ -24,19 +24,20 @@ from tools.checkout import ROOT
 
 DOCUMENT = ROOT / "docs" / "results.md"
 PAPERS = ("sosr", "ols", "maxsup", "zipf")
-FIGURES = "results"  # beside the document
+PLOTS = "results"  # beside the document
 HEAD = """\
 # Results
 
-Written by `python -m experiments report` from the records in `results/TABLE/`; nothing here is typed. How to
-run a table: [experiments.md](experiments.md).
+Written by `python -m experiments report` from the records in `results/TABLE/`; nothing is typed by hand. How to run a
+table: [experiments.md](experiments.md).
 
 - Published: mean ± standard deviation, as printed. Ours: mean ± half the width of its 95 % interval by Student's t over
   n seeds; a single run has no interval.
-- Best epoch: the best on the evaluation set, as the papers report it, chosen on the images it is measured on. Last
-  epoch: chosen on nothing.
-- A row without a run says "not run". Runs on another data set, for other epochs or on fewer samples stand in a part of
-  their own that says so.
+- Best epoch: the best on the evaluation set, as the papers report it. It is selected on the images that it is measured
+  on, so it is optimistic. Last epoch: no selection.
+- A row without a run says "not run". Runs on another data set, with other epochs or fewer samples have a section of
+  their own.
+- With two seeds, intervals are wider than the effects: ignore the p-values there.
 """
 
 
@@ -50,28 +51,28 @@ def report(parsed: argparse.Namespace) -> int:
     if parsed.table != "all":
         print(table_section(read_table(parsed.table), results, {})[0])
         return 0
-    text, figures = document(results)
-    folder = DOCUMENT.parent / FIGURES
+    text, plots = document(results)
+    folder = DOCUMENT.parent / PLOTS
     folder.mkdir(exist_ok=True)
-    for name, draw in figures.items():
+    for name, draw in plots.items():
         draw(folder / name)
     for old in folder.glob("*.png"):
-        if old.name not in figures:
+        if old.name not in plots:
             old.unlink()
     write_text(DOCUMENT, text)
-    print(f"{DOCUMENT.relative_to(ROOT)} and {len(figures)} figures written")
+    print(f"{DOCUMENT.relative_to(ROOT)} and {len(plots)} plots written")
     return 0
 
 
 def document(results: Path = RESULTS, tables: Path = TABLES) -> tuple[str, dict]:
-    """The text, and its figures: name -> a function that draws it into a file.
+    """The text, and its plots: name -> a function that draws it into a file.
 
     Raises:
-        UserError: a fault in a table, or a record that cannot be read.
+        UserError: an invalid table, or an unreadable record.
     """
-    figures: dict = {}
+    plots: dict = {}
     read = sorted((read_table(name, tables) for name in table_names(tables)), key=place_of)
-    done = [table_section(table, results, figures) for table in read]
+    done = [table_section(table, results, plots) for table in read]
     overview = []
     for table, (_, groups) in zip(read, done, strict=True):
         planned = sum(row.seeds for row in table.rows if not row.absent)
@@ -80,7 +81,7 @@ def document(results: Path = RESULTS, tables: Path = TABLES) -> tuple[str, dict]
         overview.append([f"[{table.name}](#{table.name})", table.title, *counts])
     columns = ("table", "title", "runs as the table says", "other runs")
     parts = [HEAD.strip(), markdown_table(columns, overview, columns[2:]), *(text for text, _ in done)]
-    return "\n\n".join(parts) + "\n", figures
+    return "\n\n".join(parts) + "\n", plots
 
 
 def place_of(table: Table) -> tuple[int, str]:
@@ -89,44 +90,44 @@ def place_of(table: Table) -> tuple[int, str]:
     return (papers[0] if papers and table.published else -1, table.name)
 
 
-def table_section(table: Table, results: Path, figures: dict) -> tuple[str, list[Group]]:
-    """A table's section and its groups; its figures are added to `figures`."""
+def table_section(table: Table, results: Path, plots: dict) -> tuple[str, list[Group]]:
+    """A table's section and its groups; its plots are added to `plots`."""
     try:
-        groups, left_out = grouped(table, load_records(results / table.name), records_by_settings(results))
+        groups, unmatched = grouped(table, load_records(results / table.name), records_by_settings(results))
     except ValueError as error:
         raise UserError(str(error)) from None
 
     def picture(group: Group) -> str | None:
-        draw = figure_of(table, group)
+        draw = plot_of(table, group)
         if draw is None:
             return None
         slug = re.sub(r"[^A-Za-z0-9]+", "_", group.title).strip("_")
         name = f"{table.name}{'-' if slug else ''}{slug}.png"
-        figures[name] = draw
-        return f"{FIGURES}/{name}"
+        plots[name] = draw
+        return f"{PLOTS}/{name}"
 
-    return section(table, groups, left_out, picture), groups
+    return section(table, groups, unmatched, picture), groups
 
 
-def figure_of(table: Table, group: Group):
-    """What draws a group's figure into a file; None where fewer than two rows are run."""
-    measure = metric_of(table.metrics[0]) or TOP1
+def plot_of(table: Table, group: Group):
+    """A function that draws a group's plot into a file; None if fewer than two rows have runs."""
+    metric = metric_of(table.metrics[0]) or TOP1
     rows = [row for row in table.rows if group.of(row)]
     if len(rows) < 2:
         return None
     in_grid = [row for row in rows if len(row.key.keys() - set(KEYS)) == 2]
     if len(in_grid) > 1:
         names = tuple(name for name in in_grid[0].key if name not in KEYS)
-        values = {tuple(row.key[name] for name in names): group.mean(row, measure, "best") for row in in_grid}
+        values = {tuple(row.key[name] for name in names): group.mean(row, metric, "best") for row in in_grid}
         reference = table.reference_of(in_grid[0])
-        without = group.mean(reference, measure, "best") if reference else None
-        return lambda path: grid_figure(path, names, values, without, f"{measure.title}, best epoch")
-    best, last = ({row.title: group.mean(row, measure, epoch) for row in rows} for epoch in ("best", "last"))
+        without = group.mean(reference, metric, "best") if reference else None
+        return lambda path: grid_plot(path, names, values, without, f"{metric.title}, best epoch")
+    best, last = ({row.title: group.mean(row, metric, epoch) for row in rows} for epoch in ("best", "last"))
     curves = {row.title: mean_curve([record.curve for record in group.of(row).values()]) for row in rows}
-    return lambda path: rows_figure(path, best, last, curves, measure.title)
+    return lambda path: rows_plot(path, best, last, curves, metric.title)
 
 
 def mean_curve(curves: list[list[float]]) -> list[float]:
-    """The mean over runs after each epoch that all of them have."""
+    """The mean over runs after each epoch that all runs have."""
     shortest = min(map(len, curves))
     return np.mean([curve[:shortest] for curve in curves], axis=0).tolist()

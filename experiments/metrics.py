@@ -1,0 +1,48 @@
+"""How a published metric is computed from the metrics of an epoch of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Metric:
+    """How a value is computed from the metrics of an epoch.
+
+    Attributes:
+        title: name and unit.
+        of: computes the value from the metrics by name; NaN stays NaN.
+        higher_is_better: False where lower is better.
+    """
+
+    title: str
+    of: Callable[[Mapping[str, float]], float]
+    higher_is_better: bool
+
+
+def value_of(metrics: Mapping[str, float], name: str) -> float:
+    """A metric by name; of the EMA weights if the run has them, because they also selected the best epoch."""
+    return metrics.get(f"{name}_ema", metrics[name])
+
+
+TOP1 = Metric("top-1 %", lambda metrics: value_of(metrics, "top1"), True)
+TOP5 = Metric("top-5 %", lambda metrics: value_of(metrics, "top5"), True)
+ERROR1 = Metric("top-1 error %", lambda metrics: 100 - value_of(metrics, "top1"), False)
+ERROR5 = Metric("top-5 error %", lambda metrics: 100 - value_of(metrics, "top5"), False)
+ECE = Metric("ECE %", lambda metrics: 100 * value_of(metrics, "ece"), False)
+METRICS = {
+    "top1": TOP1,
+    "top1_best": TOP1,
+    "overall": TOP1,
+    "top5_at_best_top1": TOP5,
+    "top1_err": ERROR1,
+    "top1_err_best": ERROR1,
+    "top5_err": ERROR5,
+    "ece_percent": ECE,
+}
+
+
+def metric_of(metric: str) -> Metric | None:
+    """The metric for a published name; None if a training run does not measure it."""
+    return METRICS.get(metric)
