@@ -34,6 +34,11 @@ class DataOptions:
     )
     train_split: str = flag("train", "split to train on")
     val_split: str = flag("validation", "split to evaluate on")
+    val_fraction: float | None = flag(
+        None,
+        "evaluate on about this share of the training split, held out by a hash of the file names; no evaluation split",
+        allowed=Range(above=0, below=1),
+    )
     train_num_samples: int | None = flag(
         None, "train on this many samples of the split, spread over it evenly", allowed=AT_LEAST_ONE
     )

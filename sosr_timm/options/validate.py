@@ -67,6 +67,11 @@ class EvaluationDataOptions:
     data_dir: str | None = flag(None, "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)")
     dataset: str = flag("", "name of a data set; empty: a folder, or the run's")
     split: str = flag("validation", "split to evaluate on")
+    val_fraction: float | None = flag(
+        None,
+        "evaluate on the part that train.py --val-fraction holds out of the training split; the run's where not given",
+        allowed=Range(above=0, below=1),
+    )
     num_samples: int | None = flag(
         None, "evaluate on this many samples, spread over the split evenly", allowed=AT_LEAST_ONE
     )

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.held_out import hold_out
 from sosr_timm.data.sources.long_tail_and_noise import modify_training_set
 from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.source import ImageSource, spread
@@ -26,14 +29,21 @@ def open_sources(
         if processes.is_main:
             open_source(data.dataset, root, data.train_split, **common)
         processes.wait()
-    training = spread(open_source(data.dataset, root, data.train_split, **common), data.train_num_samples)
-    evaluation = spread(open_source(data.dataset, root, data.val_split, **common), data.val_num_samples)
+    training = open_source(data.dataset, root, data.train_split, **common)
+    if data.val_fraction is None:
+        evaluation = open_source(data.dataset, root, data.val_split, **common)
+    elif data.val_split == DataOptions.val_split:
+        training, evaluation = hold_out(training, data.val_fraction)
+    else:
+        raise UserError(f"--val-fraction {data.val_fraction:g} and --val-split '{data.val_split}': give one of them")
+    training, evaluation = spread(training, data.train_num_samples), spread(evaluation, data.val_num_samples)
     _check_classes(training, evaluation)
     fingerprints = training.fingerprint(), evaluation.fingerprint()
     if fingerprints[0] == fingerprints[1] and data.train_split != data.val_split:
         raise UserError(
-            f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Sort them into "
-            f"{root}/train and {root}/validation, or say so with --val-split {data.train_split}"
+            f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Hold out a part "
+            f"with --val-fraction 0.1, or sort the images into {root}/train and {root}/validation; if you mean it, say "
+            f"so with --val-split {data.train_split}"
         )
     training = modify_training_set(training, seed, data.long_tail, data.label_noise)
     drawn = training.info.origin.get("labels_sha256", "")
@@ -44,6 +54,22 @@ def open_sources(
             f"{len(training)} training and {len(evaluation)} evaluation images"
         )
     return training, evaluation
+
+
+def check_held_out(about: dict[str, Any], source: ImageSource) -> str | None:
+    """How the part that --val-fraction holds out differs from the one that a run began with; None where it does not.
+
+    Args:
+        about: what run.json holds.
+        source: either part of the training split.
+    """
+    then, now = about.get("data", {}), source.info.origin
+    if then.get("held_out_sha256") == now.get("held_out_sha256"):
+        return None
+    return (
+        f"--val-fraction {now['val_fraction']:g} holds out {now['held_out']:,} images, other ones than the "
+        f"{then['held_out']:,} when the run began: images were added, removed or renamed"
+    )
 
 
 def reading(data: DataOptions, model: ModelOptions) -> ReaderOptions:

@@ -9,8 +9,10 @@ from sosr_timm.checkpoints.run_folder import LOCK, RunFolder
 from sosr_timm.checkpoints.run_selection import RunSelection, select_run
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.distributed.processes import Processes, start_processes
+from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.setup.datasets import check_held_out
 from sosr_timm.setup.training_labels import check_training_labels, store_training_labels
 from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
@@ -71,6 +73,9 @@ def train_in(
             folder.write_about(flatten(options), describe(run, loaded))
     else:
         check_training_labels(folder, run.training.source)
+        change = check_held_out(folder.read_about()[1], run.training.source)
+        if change:
+            raise UserError(f"cannot resume {folder.path}: {change}")
         for note in restore(run, Path(plan.checkpoint), options.run.no_resume_opt):
             logger.info("%s", note)
     start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)

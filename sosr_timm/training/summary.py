@@ -61,6 +61,12 @@ def announce(run: Run, checkpoint: str | None) -> None:
         else processes.device,
     )
     origin = run.training.source.info.origin
+    if "held_out" in origin:
+        logger.info(
+            "evaluation on %s images of the training split, held out by a hash of their names (--val-fraction %g)",
+            f"{origin['held_out']:,}",
+            origin["val_fraction"],
+        )
     if "labels_sha256" in origin:
         logger.info(
             "training set made worse: %s to %s images a class, %s labels exchanged",

@@ -6,20 +6,28 @@ from dataclasses import dataclass
 
 from sosr_timm.data.sources.allowed_classes import read_allowed_classes
 from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.data.sources.held_out import hold_out
+from sosr_timm.data.sources.names import EVALUATION_SPLITS
 from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.real_labels import read_real_labels
 from sosr_timm.data.sources.source import ImageSource, SourceInfo, spread
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.datasets import check_held_out
 from sosr_timm.setup.datasets import reading as stored_reading
 from sosr_timm.setup.stored_run import StoredRun
+from sosr_timm.tracking.console import logger
+
+# What means the part that --val-fraction holds out; a test split is another one.
+HELD_OUT_SPLITS = tuple(name for name in EVALUATION_SPLITS if name != "test")
 
 
 def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageSource:
     """The images: as the options say, else as the run's options say."""
     data = options.data
     dataset, root, split, class_map = data.dataset, data.data_dir, data.split, data.class_map
-    count = data.num_samples
+    count, fraction, train_split = data.num_samples, data.val_fraction, "train"
+    of_run = run is not None and not (dataset or root)
     reading = ReaderOptions(
         data.input_key,
         data.target_key,
@@ -29,14 +37,24 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
     )
     if run is None:
         root = root or options.subject.subject
-    elif not (dataset or root):
+    elif of_run:
         stored = run.options.data
         dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
+        fraction, train_split = stored.val_fraction if fraction is None else fraction, stored.train_split
         split = stored.val_split if split == "validation" else split
         count = stored.val_num_samples if count is None else count
         reading = reading.otherwise(stored_reading(stored, run.options.model))
-    source = open_source(dataset, root, split, download=data.dataset_download, class_map=class_map, reading=reading)
-    return spread(source, count)
+
+    def opened(name: str) -> ImageSource:
+        return open_source(dataset, root, name, download=data.dataset_download, class_map=class_map, reading=reading)
+
+    if fraction is None or split not in (*HELD_OUT_SPLITS, train_split):
+        return spread(opened(split), count)
+    rest, held_out = hold_out(opened(train_split), fraction)
+    change = check_held_out(run.about, held_out) if of_run and fraction == run.options.data.val_fraction else None
+    if change:
+        logger.warning("%s", change)
+    return spread(rest if split == train_split else held_out, count)
 
 
 def data_name(options: ValidateOptions, run: StoredRun | None) -> str:

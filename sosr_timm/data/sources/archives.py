@@ -119,31 +119,35 @@ class ArchiveLayout:
     """What an archive holds.
 
     Attributes:
-        archive: with the files.
-        files: path below the directory that holds the splits or the classes -> name in the archive.
+        archive: with the images.
+        images: path below the directory that holds the splits or the classes -> name in the archive.
         splits: names of the splits; none where the classes are there at once.
     """
 
     archive: Archive
-    files: dict[str, str]
+    images: dict[str, str]
     splits: tuple[str, ...]
 
 
-def read_archive(path: Path) -> ArchiveLayout:
-    """The files and splits of an archive.
+def read_archive(path: Path, endings: str | None = None) -> ArchiveLayout:
+    """The images and splits of an archive.
 
-    A directory that all files are in does not count: shapes.zip may hold shapes/train/CLASS/1.png or
+    A directory that all images are in does not count: shapes.zip may hold shapes/train/CLASS/1.png or
     train/CLASS/1.png. Neither do hidden files and what macOS adds to archives.
 
+    Args:
+        path: of the archive.
+        endings: file endings that count as images (".png;.jpg"); those that timm takes for images where None.
+
     Raises:
-        UserError: it is damaged, encrypted or empty.
+        UserError: it is damaged, encrypted or holds no image.
     """
     stat = path.stat()
-    return _read_archive(path, stat.st_mtime_ns, stat.st_size)
+    return _read_archive(path, known_endings(endings), stat.st_mtime_ns, stat.st_size)
 
 
 @lru_cache(maxsize=4)
-def _read_archive(path: Path, modified: int, size: int) -> ArchiveLayout:
+def _read_archive(path: Path, endings: tuple[str, ...], modified: int, size: int) -> ArchiveLayout:
     """The training and the evaluation split are often in one archive, so it is listed once."""
     try:
         archive = ZipArchive(path) if path.suffix.lower() == ".zip" else TarArchive(path)
@@ -152,19 +156,20 @@ def _read_archive(path: Path, modified: int, size: int) -> ArchiveLayout:
     parts = {}
     for name in archive.names():
         words = [word for word in name.split("/") if word not in ("", ".")]
-        if words and not any(word.startswith(".") or word == "__MACOSX" for word in words):
+        hidden = any(word.startswith(".") or word == "__MACOSX" for word in words)
+        if words and not hidden and words[-1].lower().endswith(endings):
             parts[name] = words
-    while parts and _is_wrapped(list(parts.values())):
-        parts = {name: words[1:] for name, words in parts.items()}
     if not parts:
-        raise UserError(f"data directory {path} holds no files")
+        raise UserError(f"data directory {path} holds no image ({', '.join(endings)})")
+    while _is_wrapped(list(parts.values())):
+        parts = {name: words[1:] for name, words in parts.items()}
     tops = {words[0] for words in parts.values() if len(words) > 1}
-    files = {"/".join(words): name for name, words in parts.items()}
-    return ArchiveLayout(archive, files, tuple(sorted(tops)) if have_splits(tops) else ())
+    images = {"/".join(words): name for name, words in parts.items()}
+    return ArchiveLayout(archive, images, tuple(sorted(tops)) if have_splits(tops) else ())
 
 
 def _is_wrapped(parts: list[list[str]]) -> bool:
-    """Whether every file is in one directory that is neither a split nor a class."""
+    """Whether every image is in one directory that is neither a split nor a class."""
     top = parts[0][0]
     return all(words[0] == top for words in parts) and min(map(len, parts)) > 2 and not have_splits([top])
 
@@ -200,31 +205,26 @@ class ArchiveSource(ImageSource):
         return self.files[index][0]
 
 
-def open_archive(layout: ArchiveLayout, split: str, class_map: str = "", endings: str | None = None) -> ArchiveSource:
+def open_archive(layout: ArchiveLayout, split: str, class_map: str = "") -> ArchiveSource:
     """The images of one split of an archive, labelled and sorted as timm does it for class directories.
 
     Args:
         layout: of `read_archive`.
         split: name of a split; an archive without splits has all of its images in each.
         class_map: text file of class names in the order of their numbers; classes that it does not name are left out.
-        endings: file endings that count as images (".png;.jpg"); those that timm takes for images where None.
 
     Raises:
-        UserError: no such split, no images in it, or images that are in no class directory.
+        UserError: no such split, or images that are in no class directory.
     """
-    path = layout.archive.path
-    files = layout.files
+    path, images = layout.archive.path, layout.images
     where = f"data directory {path}"
     if layout.splits:
         found = match_split(split, layout.splits)
         if found is None:
             raise no_such_split(where, split, layout.splits)
-        files = {key.removeprefix(f"{found}/"): name for key, name in files.items() if key.startswith(f"{found}/")}
+        images = {key.removeprefix(f"{found}/"): name for key, name in images.items() if key.startswith(f"{found}/")}
         where += f", {found}"
-    known = known_endings(endings)
-    keys = sorted((key for key in files if key.lower().endswith(known)), key=lambda key: (natural_key(key), key))
-    if not keys:
-        raise UserError(f"{where}: no image ({', '.join(known)})")
+    keys = sorted(images, key=lambda key: (natural_key(key), key))
     outside = next((key for key in keys if "/" not in key), None)
     if outside:
         raise UserError(f"{where}: image {outside} is in no class directory (CLASS/{outside})")
@@ -237,6 +237,5 @@ def open_archive(layout: ArchiveLayout, split: str, class_map: str = "", endings
         raise UserError(f"{where}: --class-map {class_map} names none of its classes")
     names = tuple(sorted(numbers, key=numbers.get))
     labels = np.array([numbers[classes[key]] for key in keys], dtype=np.int64)
-    return ArchiveSource(
-        layout.archive, [(key, files[key]) for key in keys], labels, SourceInfo(len(names), class_names=names)
-    )
+    info = SourceInfo(len(names), class_names=names)
+    return ArchiveSource(layout.archive, [(key, images[key]) for key in keys], labels, info)

@@ -42,13 +42,10 @@ def open_path(root: str | None, split: str, class_map: str = "", reading: Reader
     reading.refuse("", "input_key")
     if not kind:
         return open_class_folders(path, class_map, reading.input_key)
-    if kind == ".tar" and have_splits([path.stem]):
-        return open_tar(path, class_map, reading.input_key)
-    archive = read_archive(path)
-    if kind == ".tar" and not archive.splits:
-        # timm's reader knows more layouts: tar files in a tar file, for instance.
-        return open_tar(path, class_map, reading.input_key)
-    return open_archive(archive, split, class_map, reading.input_key)
+    if kind == ".zip" or _has_splits(path, reading.input_key):
+        return open_archive(read_archive(path, reading.input_key), split, class_map)
+    # timm's reader knows more layouts: tar files in a tar file, for instance.
+    return open_tar(path, class_map, reading.input_key)
 
 
 def find_split(base: Path, split: str) -> Path:
@@ -74,6 +71,16 @@ def find_split(base: Path, split: str) -> Path:
     if have_splits(path.name if path.is_dir() else path.stem for path in there):
         raise no_such_split(f"data directory {base}", split, (path.name for path in there))
     return base
+
+
+def _has_splits(path: Path, endings: str | None) -> bool:
+    """Whether a tar file holds splits; one that is named after a split is not read through for that."""
+    if have_splits([path.stem]):
+        return False
+    try:
+        return bool(read_archive(path, endings).splits)
+    except UserError:
+        return False  # timm's reader says what it finds
 
 
 def _check_file(path: Path) -> None:

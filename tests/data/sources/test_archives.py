@@ -21,6 +21,7 @@ CLASSES = ("10", "9", "Emu")
 def pack(folder, path, top=""):
     """An archive of a directory, with what macOS and version control add to one."""
     (folder / ".DS_Store").write_bytes(b"junk")
+    (folder / "README.md").write_text("beside the images")
     files = {
         f"{top}{file.relative_to(folder)}": file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()
     }
@@ -101,7 +102,9 @@ def test_images_without_a_class_directory(tmp_path):
     assert refusal(root).endswith("train: image a.png is in no class directory (CLASS/a.png)")
     shutil.rmtree(tmp_path / "files" / "train")
     (tmp_path / "files" / "notes.txt").write_text("nothing")
-    assert refusal(pack(tmp_path / "files", tmp_path / "notes.zip")).endswith("notes.zip: no image (.png, .jpg, .jpeg)")
+    assert refusal(pack(tmp_path / "files", tmp_path / "notes.zip")).endswith(
+        "notes.zip holds no image (.png, .jpg, .jpeg)"
+    )
 
 
 class Pixels(Dataset):
