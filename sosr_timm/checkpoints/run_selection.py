@@ -11,6 +11,7 @@ from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_co
 from sosr_timm.checkpoints.run_folder import RunFolder, claim_folder, folder_name
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
+from sosr_timm.losses.spec import parse_loss
 from sosr_timm.options.fields import THIS_START, TRAINING, options_of
 from sosr_timm.options.load import Loaded, build, check_values, plain
 from sosr_timm.options.task import loss_text
@@ -54,7 +55,15 @@ def select_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[RunS
         raise UserError(plan.error)
     if plan.checkpoint is None:
         return plan, loaded.options
-    return plan, merged_options(RunFolder(Path(plan.folder)), loaded)
+    folder = RunFolder(Path(plan.folder))
+    stored, about = folder.read_about()
+    smoothing = smoothing_of_old_run(stored, about)
+    if smoothing is not None:
+        plan.notes.append(
+            f"the run began when --loss {stored['loss']} implied label smoothing {smoothing:g}: it goes on with that "
+            f"(a new run needs --smoothing {smoothing:g})"
+        )
+    return plan, merged_options(folder, loaded)
 
 
 def _plan(loaded: Loaded[TrainOptions]) -> RunSelection:
@@ -172,5 +181,22 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
     values = check_values(known, stored, str(folder.options), ranges=False)
     given = _given_now(loaded, about)
     values = {name: value for name, value in values.items() if known[name].scope != THIS_START}
+    smoothing = smoothing_of_old_run(stored, about)
+    if smoothing is not None:
+        values["smoothing"] = smoothing
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
     return build(TrainOptions, values)
+
+
+def smoothing_of_old_run(stored: dict[str, Any], about: dict[str, Any]) -> float | None:
+    """The label smoothing that --loss implied when a run began and does not imply today; None where that is the same.
+
+    `--loss ce` without --smoothing once meant timm's 0.1, as a run without --loss still does.
+    """
+    if not stored.get("loss") or stored.get("smoothing") is not None:
+        return None
+    try:
+        base = parse_loss(stored["loss"]).base
+    except ValueError:
+        return None
+    return None if "smoothing" in base.given else about.get("smoothing") or None

@@ -15,6 +15,8 @@ from sosr_timm.registry import close_names
 
 # Not defined together with label smoothing.
 REPLACES_SMOOTHING = ("ols", "tfkd", "relaxation", "maxsup", "zipf", "margin", "ls_parts")
+# Other names in the grammar: what they stand for, with which keywords.
+ALIASES: dict[str, tuple[str, dict[str, object]]] = {"ls": ("ce", {"smoothing": 0.1})}
 MAX_LENGTH = 1_000_000  # characters; a list of 1,000 class weights is about 10,000
 # Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in
 # a thread with a small stack a deeply nested text would crash the interpreter instead of raising.
@@ -56,7 +58,8 @@ def parse_loss(text: str) -> LossSpec:
     """Read a loss such as `sosr`, `ols+sosr` or `ce+sosr(threshold=0.95, beta=1.0)+cp(weight=0.1)`.
 
     Args:
-        text: terms joined by +, each `name` or `name(key=literal, ...)`; a penalty in front stands for `ce` + it.
+        text: terms joined by +, each `name` or `name(key=literal, ...)`; a penalty in front stands for `ce` + it, and
+            `ls` for `ce(smoothing=0.1)`.
 
     Returns:
         the tree, with every default filled in.
@@ -66,17 +69,17 @@ def parse_loss(text: str) -> LossSpec:
     """
     if not isinstance(text, str):
         raise ValueError(f"a loss is a string such as 'ce+sosr', got {type(text).__name__}")
-    terms = []
+    terms, earlier = [], []
     for node in term_nodes(text):
-        term = read_term(text, node)
-        earlier = [other.name for other in terms]
-        if term.name in earlier:
-            raise fault(text, f"'{term.name}' appears twice", node)
-        if term.name in BASES and earlier:
-            if earlier[0] in BASES:
-                raise fault(text, f"two bases, '{earlier[0]}' and '{term.name}': a loss has one", node)
-            raise fault(text, f"base '{term.name}' must come first: '{term.name}+{'+'.join(earlier)}'", node)
+        term, name = read_term(text, node)
+        if name in earlier:
+            raise fault(text, f"'{name}' appears twice", node)
+        if term.name in BASES and terms:
+            if terms[0].name in BASES:
+                raise fault(text, f"two bases, '{earlier[0]}' and '{name}': a loss has one", node)
+            raise fault(text, f"base '{name}' must come first: '{name}+{'+'.join(earlier)}'", node)
         terms.append(term)
+        earlier.append(name)
     if terms[0].name in PENALTIES:
         terms.insert(0, default_term("ce"))
     spec = LossSpec(terms[0], tuple(terms[1:]))
@@ -163,27 +166,30 @@ def term_nodes(text: str) -> list[ast.expr]:
     return [node, *reversed(nodes)]
 
 
-def read_term(text: str, node: ast.expr) -> TermSpec:
-    """One term of the tree, checked against the constructor of its name."""
+def read_term(text: str, node: ast.expr) -> tuple[TermSpec, str]:
+    """One term of the tree, checked against the constructor of its name, and the name as it was written."""
     call = isinstance(node, ast.Call)
     head = node.func if call else node
     if not isinstance(head, ast.Name):
         raise fault(text, "a term is name or name(key=value, ...)", node)
     name = head.id
-    if name not in BASES and name not in PENALTIES:
-        raise fault(text, f"unknown loss '{shorten(name)}'", head, close_names(name, [*BASES, *PENALTIES]))
+    if name not in BASES and name not in PENALTIES and name not in ALIASES:
+        raise fault(text, f"unknown loss '{shorten(name)}'", head, close_names(name, [*BASES, *PENALTIES, *ALIASES]))
+    full_name, preset = ALIASES.get(name, (name, {}))
+    term, builder = default_term(full_name).having(**preset), builder_of(full_name)
     if not call:
-        return default_term(name)
+        return term, name
     if node.args:
         raise fault(text, f"{name} takes keywords only, as {name}(key=value)", node.args[0])
-    term, known = default_term(name), keywords_of(builder_of(name))
+    known, given = keywords_of(builder), set()
     for item in node.keywords:
         if item.arg is None:
             raise fault(text, f"{name} takes keywords only, as {name}(key=value)", item.value)
         if item.arg not in known:
             raise fault(text, f"{name} has no keyword '{shorten(item.arg)}'", item, close_names(item.arg, known))
-        if item.arg in term.given:
+        if item.arg in given:
             raise fault(text, f"{name} has '{item.arg}' twice", item)
+        given.add(item.arg)
         try:
             value = ast.literal_eval(item.value)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
@@ -193,13 +199,12 @@ def read_term(text: str, node: ast.expr) -> TermSpec:
         except ValueError as error:
             source = shorten(" ".join((ast.get_source_segment(text.strip(), item.value) or "").split()))
             raise fault(text, f"{name}: {item.arg} {error}, got {source}", item.value) from None
-    builder = builder_of(name)
     if not context_of(builder) & {"multi_label"}:
         try:
             builder(**term.keywords)
         except ValueError as error:
             raise fault(text, f"{name}: {error}", node) from None
-    return term
+    return term, name
 
 
 def fault(text: str, message: str, node: ast.AST | None = None, hint: str = "") -> ValueError:

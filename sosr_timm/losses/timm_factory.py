@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sosr_timm.losses.base import BASES, PENALTIES
 from sosr_timm.losses.compose import create_loss
 from sosr_timm.losses.keywords import fit, keywords_of
-from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, parse_loss
+from sosr_timm.losses.spec import ALIASES, LossSpec, TermSpec, builder_of, parse_loss
 from sosr_timm.losses.timm_losses import ORIGINAL, factory_names, timm_factory, timm_loss_types
 
 FACTORY = "create_classification_loss"
@@ -34,7 +34,7 @@ def register_with_timm() -> None:
     extended = current if current is not original else extend(original)
     own = timm_loss_types()
     known = timm.loss.LOSS_TYPES
-    wanted = (*own, *(name for name in (*BASES, *PENALTIES) if name not in own))
+    wanted = (*own, *(name for name in (*BASES, *PENALTIES, *ALIASES) if name not in own))
     types = known if known == wanted else wanted
     for module in loaded(FACTORY_MODULES):
         setattr(module, FACTORY, extended)
@@ -74,7 +74,7 @@ def is_ours(loss_type: object) -> bool:
     """Whether a loss type is one of our names or joins terms; everything else is timm's to make or to refuse."""
     if not isinstance(loss_type, str) or loss_type in timm_loss_types():
         return False
-    return loss_type in BASES or loss_type in PENALTIES or "+" in loss_type or "(" in loss_type
+    return any(loss_type in names for names in (BASES, PENALTIES, ALIASES)) or "+" in loss_type or "(" in loss_type
 
 
 def create_from_factory(original: Callable[..., nn.Module], call: inspect.BoundArguments) -> nn.Module:

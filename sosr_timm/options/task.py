@@ -49,14 +49,21 @@ class TaskOptions:
 class LossOptions:
     loss: str | None = flag(
         None,
-        "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; ce, or bce for many labels, where not given",
+        "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'. Taken as written, unlike in timm: ce has no "
+        "label smoothing, ls has 0.1. Where not given: ce with timm's label smoothing of 0.1, or bce for many labels",
         allowed=NOT_EMPTY,
     )
     smoothing: float | None = flag(
-        None, "label smoothing; 0.1 for a bare timm loss, else 0, where not given", allowed=Range(0, below=1)
+        None,
+        "label smoothing; where not given 0.1 without --loss, as in timm, else what --loss says",
+        allowed=Range(0, below=1),
     )
-    bce_loss: bool = flag(False, "binary cross entropy, the same as --loss bce")
-    jsd_loss: bool = flag(False, "Jensen-Shannon divergence of --aug-splits and cross entropy, the same as --loss jsd")
+    bce_loss: bool = flag(False, "binary cross entropy; with timm's label smoothing of 0.1, which --loss bce has not")
+    jsd_loss: bool = flag(
+        False,
+        "Jensen-Shannon divergence of --aug-splits and cross entropy; with timm's label smoothing of 0.1, which --loss "
+        "jsd has not",
+    )
     bce_sum: bool = flag(False, "bce(sum=True): add up over classes instead of averaging")
     bce_target_thresh: float | None = flag(
         None, "bce(target_thresh=): soft targets above this become 1, others 0", allowed=PROBABILITY

@@ -19,6 +19,7 @@ from sosr_timm.losses.timm_losses import factory_names, timm_loss_types
 from sosr_timm.options.task import LossOptions, TaskOptions, is_multi_label, loss_text
 from sosr_timm.setup.views import with_splits
 
+TIMMS_SMOOTHING = 0.1  # the default of its train.py
 FACTORY_DEFAULTS = {name: item.default for name, item in signature(create_classification_loss).parameters.items()}
 
 
@@ -122,21 +123,34 @@ def _weights(flag: str, kind: str, text: str, stats: tuple[torch.Tensor, int] | 
 
 
 def resolve_smoothing(options: LossOptions, task: TaskOptions) -> float:
-    """--smoothing, else timm's 0.1 for a bare loss of timm's, and 0 for one of ours or for images with many labels."""
+    """The label smoothing of a run beside what --loss says: --smoothing, else timm's 0.1 where there is no --loss.
+
+    A loss that is written out is taken as written: `--loss ce` is cross entropy, `--loss ls` has label smoothing.
+    """
     if options.smoothing is not None:
         return options.smoothing
-    spec = loss_spec(options, task)
-    bare = not spec.penalties and spec.base.name in timm_loss_types() and not {"smoothing", "end"} & spec.base.given
-    return 0.1 if bare and not is_multi_label(task) and "smoothing" in spec.base.keywords else 0.0
+    return TIMMS_SMOOTHING if takes_timms_smoothing(options, task) else 0.0
+
+
+def takes_timms_smoothing(options: LossOptions, task: TaskOptions) -> bool:
+    """Whether timm's default applies: one class per image, neither --loss nor --smoothing, and a base that smooths."""
+    by_default = not options.loss and options.smoothing is None and not is_multi_label(task)
+    return by_default and "smoothing" in loss_spec(options, task).base.keywords
 
 
 def origin_of_smoothing(options: LossOptions, task: TaskOptions) -> str:
-    """Where the value of `resolve_smoothing` comes from, in words."""
+    """Where the label smoothing of a run comes from, in words."""
+    spec = loss_spec(options, task)
+    base = spec.base
     if options.smoothing is not None:
         return "--smoothing"
-    if "smoothing" in loss_spec(options, task).base.given:
+    if "smoothing" in base.given:
         return "--loss says so"
-    return "timm's default" if resolve_smoothing(options, task) else "the default of --loss"
+    if takes_timms_smoothing(options, task):
+        return f"timm's default without --loss; --loss {base.name} has none"
+    if base.name in timm_loss_types() and not spec.penalties and not is_multi_label(task):
+        return f"--loss is taken as written; timm's default of {TIMMS_SMOOTHING:g} is for runs without --loss"
+    return "not asked for"
 
 
 def make_loss(options: LossOptions, task: TaskOptions, num_classes: int, mixed: bool, splits: int = 0) -> ComposedLoss:

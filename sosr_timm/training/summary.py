@@ -13,6 +13,7 @@ from sosr_timm import results
 from sosr_timm.environment import environment
 from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.setup.loss import origin_of_smoothing
 from sosr_timm.tracking.console import logger
 from sosr_timm.training.plan import makers_of
 from sosr_timm.training.run import Run
@@ -46,7 +47,8 @@ def announce(run: Run, checkpoint: str | None) -> None:
     logger.info(
         "%s  %s parameters  %s classes  %s", options.model.model, f"{parameters:,}", run.model.num_classes, size
     )
-    logger.info("loss %s", run.loss.full_form)
+    origin = origin_of_smoothing(options.loss, options.task)
+    logger.info("loss %s  (label smoothing %g: %s)", run.loss.full_form, run.loss.smoothing, origin)
     batch = f"{options.optimizer.batch_size} x {processes.count} x {options.optimizer.grad_accum_steps}"
     logger.info(
         "%s training and %s evaluation images, batch %s (samples x processes x accumulation), "

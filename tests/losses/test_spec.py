@@ -19,6 +19,10 @@ from tests.losses.cases import ARGUMENTS, INDEX_ONLY, OUR_BASES
         ("sosr", "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"),
         ("ce()+sosr()", "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"),
         ("maxsup", "ce(smoothing=0.0)+maxsup(start=0.1, end=0.2)"),
+        ("ls", "ce(smoothing=0.1)"),
+        ("ls()", "ce(smoothing=0.1)"),
+        ("ls(smoothing=0.2)", "ce(smoothing=0.2)"),
+        ("ls+sosr+cp", "ce(smoothing=0.1)+sosr(threshold=0.99, beta=0.5)+cp(weight=0.1)"),
         ("cp+sosr", "ce(smoothing=0.0)+cp(weight=0.1)+sosr(threshold=0.99, beta=0.5)"),
         (" ols + sosr ", "ols(alpha=0.5, init='uniform')+sosr(threshold=0.99, beta=0.5)"),
         (
@@ -63,7 +67,7 @@ def test_full_form(text, full):
         (
             "ce+brier",
             "loss 'ce+brier': unknown loss 'brier' (column 4): "
-            "known: asl, bce, ce, cp, db, focal, jsd, logit_penalty, logitnorm, ls_parts, margin, maxsup, ols, poly, "
+            "known: asl, bce, ce, cp, db, focal, jsd, logit_penalty, logitnorm, ls, ls_parts, margin, maxsup, ols, poly, "
             "relaxation, sosr, tfkd, twoway, zipf, zlpr",
         ),
         (
@@ -72,6 +76,14 @@ def test_full_form(text, full):
         ),
         ("sosr+ce", "loss 'sosr+ce': base 'ce' must come first: 'ce+sosr' (column 6)"),
         ("cp+sosr+bce", "loss 'cp+sosr+bce': base 'bce' must come first: 'bce+cp+sosr' (column 9)"),
+        ("sosr+ls", "loss 'sosr+ls': base 'ls' must come first: 'ls+sosr' (column 6)"),
+        ("ce+ls", "loss 'ce+ls': two bases, 'ce' and 'ls': a loss has one (column 4)"),
+        ("ls+ls", "loss 'ls+ls': 'ls' appears twice (column 4)"),
+        ("ls(0.1)", "loss 'ls(0.1)': ls takes keywords only, as ls(key=value) (column 4)"),
+        ("ls(smoothing=0.1, smoothing=0.2)", "loss 'ls(smoothing=0.1, smoothing=0.2)': ls has 'smoothing' twice"),
+        ("ls(smoothing=1)", "loss 'ls(smoothing=1)': ls: smoothing must be in [0, 1), got 1 (column 1)"),
+        ("ls(smooth=1)", "loss 'ls(smooth=1)': ls has no keyword 'smooth' (column 4): did you mean 'smoothing'?"),
+        ("ls+maxsup", "loss 'ls+maxsup': maxsup takes the place of label smoothing"),
         ("ce+ols", "loss 'ce+ols': two bases, 'ce' and 'ols': a loss has one (column 4)"),
         ("sosr+cp+sosr", "loss 'sosr+cp+sosr': 'sosr' appears twice (column 9)"),
         ("sosr(0.9)", "loss 'sosr(0.9)': sosr takes keywords only, as sosr(key=value) (column 6)"),

@@ -18,7 +18,7 @@ from sosr_timm.losses import PENALTIES, ComposedLoss, register_with_timm, unregi
 from sosr_timm.losses import timm_factory as registration
 from tests.losses.cases import OUR_BASES
 
-OURS = tuple(name for name in (*OUR_BASES, *PENALTIES) if name != "ce")
+OURS = (*(name for name in (*OUR_BASES, *PENALTIES) if name != "ce"), "ls")
 TIMMS = ("ce", "bce", "asl", "poly", "jsd", "twoway", "zlpr", "db")
 DEVICE = torch.device("cpu")
 

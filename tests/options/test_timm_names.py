@@ -6,7 +6,7 @@ from tests.options.flags import PROGRAMS, declared, timm_flags
 
 # Deliberate differences: (program, option) -> why.
 OTHER_DEFAULT = {
-    ("train", "smoothing"): "None tells 'not given' from 0.1: it stays 0.1 for timm's losses and is 0 for ours",
+    ("train", "smoothing"): "None tells 'not given' from 0.1: without --loss it is 0.1, and --loss is taken as written",
     ("train", "output"): "timm's empty text means output/train as well; ours shows it",
     ("train", "checkpoint_hist"): "a checkpoint holds everything that resuming needs, so ten of them fill a disk",
     ("train", "device"): "Accelerate finds the accelerator, or takes the CPU where timm's cuda would not start",

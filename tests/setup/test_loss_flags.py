@@ -14,7 +14,8 @@ from sosr_timm.setup.loss import loss_spec, make_loss, resolve_smoothing
 MANY = ("--task", "multilabel")
 # Flags, the same as one --loss, the same as arguments of timm's factory.
 SAME = {
-    "default": ([], "ce", {"loss_type": "ce", "smoothing": 0.1}),
+    "default": ([], "ls", {"loss_type": "ce", "smoothing": 0.1}),
+    "bce with timm's smoothing": (["--bce-loss"], "bce(smoothing=0.1)", {"loss_type": "bce", "smoothing": 0.1}),
     "bce": (["--bce-loss", "--smoothing", "0"], "bce", {"loss_type": "bce"}),
     "bce with all": (
         ["--bce-loss", "--bce-sum", "--bce-target-thresh", "0.2", "--bce-pos-weight", "3", "--smoothing", "0.1"],
@@ -94,16 +95,45 @@ def test_class_stats_give_counts_and_weights(tmp_path):
     assert len(counted) == 4 and counted[3] == max(counted) == pytest.approx(8 * counted[0])
 
 
-def test_smoothing_is_timms_for_timms_losses_and_none_for_many_labels():
+def test_smoothing_is_timms_without_a_loss_and_none_for_many_labels():
     for arguments, expected in (
         ([], 0.1),
         (["--bce-loss"], 0.1),
+        (["--loss", "ce"], 0.0),
+        (["--loss", "bce"], 0.0),
+        (["--loss", "poly"], 0.0),
+        (["--loss", "ce", "--smoothing", "0.1"], 0.1),
         (["--loss", "bce+sosr"], 0.0),
         (MANY, 0.0),
         ([*MANY, "--smoothing", "0.2"], 0.2),
     ):
         options = load(TrainOptions, list(arguments)).options
         assert resolve_smoothing(options.loss, options.task) == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "full_form"),
+    [
+        ([], "ce(smoothing=0.1)"),
+        (["--loss", "ce"], "ce(smoothing=0.0)"),
+        (["--loss", "ls"], "ce(smoothing=0.1)"),
+        (["--loss", "ls", "--smoothing", "0.1"], "ce(smoothing=0.1)"),
+        (["--loss", "ls(smoothing=0.2)+cp"], "ce(smoothing=0.2)+cp(weight=0.1)"),
+        (["--loss", "ce", "--smoothing", "0.3"], "ce(smoothing=0.3)"),
+    ],
+)
+def test_what_is_written_is_trained(arguments, full_form):
+    assert loss_of(*arguments).full_form == full_form
+
+
+@pytest.mark.parametrize(("loss", "smoothing"), [("ce", 0.0), (None, 0.1)])
+def test_yaml_files_mean_the_same(loss, smoothing, tmp_path):
+    path = tmp_path / "recipe.yaml"
+    text = f"loss: {loss}\n" if loss else "epochs: 2\n"
+    path.write_text(text)
+    assert loss_of("--config", path).smoothing == smoothing
+    path.write_text(f"{text}smoothing: 0.1\n")  # as timm's args.yaml has it
+    assert loss_of("--config", path).smoothing == 0.1
 
 
 @pytest.mark.parametrize(
@@ -122,6 +152,8 @@ def test_smoothing_is_timms_for_timms_losses_and_none_for_many_labels():
         (["--task", "multilabel", "--loss", "sosr"], "sosr is defined for single-label targets only"),
         (["--task", "multilabel", "--loss", "ce"], "ce is defined for single-label targets only"),
         (["--loss", "twoway"], "requires multi-label targets"),
+        (["--loss", "ls", "--smoothing", "0.2"], r"smoothing is 0.2 as an argument and 0.1 in ce\(smoothing=...\)"),
+        (["--loss", "ls+maxsup"], "maxsup takes the place of label smoothing"),
     ],
 )
 def test_contradictions_are_one_line(arguments, message):

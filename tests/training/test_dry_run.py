@@ -55,10 +55,13 @@ def test_it_says_who_makes_the_batches(tmp_path, capsys, arguments, makers):
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("--loss", "ce"), "0.1: timm's default"),
+        ((), "0.1: timm's default without --loss"),
+        (("--bce-loss",), "0.1: timm's default without --loss"),
+        (("--loss", "ce"), "0: --loss is taken as written; timm's default of 0.1 is for runs without --loss"),
+        (("--loss", "ls"), "0.1: --loss says so"),
         (("--loss", "ce", "--smoothing", "0.2"), "0.2: --smoothing"),
         (("--loss", "ce(smoothing=0.3)"), "0.3: --loss says so"),
-        (("--loss", "sosr"), "0: the default of --loss"),
+        (("--loss", "sosr"), "0: not asked for"),
     ],
 )
 def test_it_says_where_smoothing_comes_from(tmp_path, capsys, arguments, expected):

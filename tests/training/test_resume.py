@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+import yaml
 
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.errors import UserError
@@ -103,6 +104,36 @@ def test_an_older_checkpoint_can_be_gone_on_from(tmp_path):
     assert journal_of(run) == before
     after = tensors_of(checkpoint_folders(run.checkpoints)[0])
     assert all(torch.equal(tensor, after[name]) for name, tensor in weights.items())
+
+
+def test_a_run_from_when_loss_ce_meant_label_smoothing_keeps_it(tmp_path, capsys):
+    arguments = [*SMALL, *TINY, "--experiment", "old", "--output"]
+    assert train_here(*arguments, tmp_path / "straight", "--loss", "ce", "--smoothing", "0.1") == 0
+    straight = only_run(tmp_path / "straight")
+    copy = copy_until(straight, "epoch00001-update0000000", tmp_path / "resumed")
+    # Such a run stored what was given, `--loss ce` and no --smoothing, beside what that meant.
+    options = yaml.safe_load(copy.options.read_text())
+    copy.options.write_text(yaml.safe_dump({**options, "smoothing": None}))
+    capsys.readouterr()
+    assert train_here(*arguments, tmp_path / "resumed", "--loss", "ce", "--resume", "auto") == 0
+    text = capsys.readouterr().out
+    assert "the run began when --loss ce implied label smoothing 0.1: it goes on with that" in text
+    assert "loss ce(smoothing=0.1)  (label smoothing 0.1: --smoothing)" in text
+    ours, theirs = (tensors_of(checkpoint_folders(run.checkpoints)[0]) for run in (copy, straight))
+    assert ours.keys() == theirs.keys() and all(torch.equal(ours[name], theirs[name]) for name in theirs)
+
+
+@pytest.mark.parametrize("arguments", [[], ["--loss", "ls"], ["--loss", "ce"], ["--loss", "sosr"]])
+def test_a_run_of_today_goes_on_without_a_word_about_label_smoothing(arguments, tmp_path, capsys):
+    arguments = [*SMALL, *TINY, *arguments, "--experiment", "run", "--output", tmp_path]
+    assert train_here(*arguments, "--stop-epoch", "1") == 0
+    before = capsys.readouterr().out
+    assert train_here(*arguments, "--resume", "auto") == 0
+    after = capsys.readouterr().out
+    assert "implied label smoothing" not in after
+    assert [line for line in before.splitlines() if "label smoothing" in line] == [
+        line for line in after.splitlines() if "label smoothing" in line
+    ]
 
 
 def test_another_number_of_threads_is_said(tmp_path, capsys, monkeypatch):
