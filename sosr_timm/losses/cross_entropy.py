@@ -82,6 +82,7 @@ class CrossEntropy(Base):
         super().__init__(class_weight)
         self.start = check_number("smoothing", smoothing, 0.0, 1.0, below=True)
         self.end = None if end is None else check_number("end", end, 0.0, 1.0, below=True)
+        self.follows_progress = self.end is not None and self.end != self.start
         if self.end is None:
             self.smoothing: float | Tensor = self.start
             return

@@ -133,8 +133,16 @@ def test_a_schedule_without_progress():
     train(loss, 5)
 
 
+def test_rising_label_smoothing_without_progress():
+    loss = create_loss("ls(end=0.2)")
+    train(loss, 1)
+    with pytest.warns(UserWarning, match=r"ce: set_progress\(\) was never called"):
+        train(loss, 1)
+
+
 def test_no_schedule_needs_no_progress():
     train(create_loss("maxsup(start=0.1, end=0.1)"), 5)
+    train(create_loss("ls(end=0.1)"), 5)
     loss = create_loss("maxsup")
     loss.set_progress(0.0)
     train(loss, 5)

@@ -67,8 +67,8 @@ def test_full_form(text, full):
         (
             "ce+brier",
             "loss 'ce+brier': unknown loss 'brier' (column 4): "
-            "known: asl, bce, ce, cp, db, focal, jsd, logit_penalty, logitnorm, ls, ls_parts, margin, maxsup, ols, poly, "
-            "relaxation, sosr, tfkd, twoway, zipf, zlpr",
+            "known: asl, bce, ce, cp, db, focal, jsd, logit_penalty, logitnorm, ls, ls_parts, margin, maxsup, ols, "
+            "poly, relaxation, sosr, tfkd, twoway, zipf, zlpr",
         ),
         (
             "ce+sosr(treshold=0.9)",
