@@ -114,7 +114,7 @@ class LossCallback(transformers.TrainerCallback):
         if not args.should_save:
             return
         folder = checkpoint_folder(args, state)
-        if not folder.is_dir():  # trials of a hyper-parameter search, which have directories of their own
+        if state.is_hyper_param_search or not folder.is_dir():  # a trial has a directory that nobody tells
             warnings.warn(f"LossCallback found no {folder}: the state of the loss is not saved", stacklevel=2)
             return
         with replacing(folder / FILE) as temporary:

@@ -205,6 +205,16 @@ def test_the_state_of_another_loss_is_refused(tmp_path):
         fit(tmp_path, "ce+maxsup", resume=True, **STEPS)
 
 
+def test_a_trial_of_a_search_is_not_saved_and_says_so(tmp_path):
+    class Search(transformers.TrainerCallback):
+        def on_step_end(self, args, state, control, **kwargs):
+            state.is_hyper_param_search = True
+
+    with pytest.warns(UserWarning, match=r"the state of the loss is not saved"):
+        fit(tmp_path, "ols", Search(), save_strategy="epoch", num_train_epochs=1)
+    assert not list(tmp_path.rglob("loss.safetensors"))
+
+
 def test_a_logged_nan_does_not_hide_the_checkpoint(tmp_path):
     fit(tmp_path, "ols", Stop(4), **STEPS)
     record = tmp_path / "checkpoint-4" / "trainer_state.json"
