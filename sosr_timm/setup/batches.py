@@ -8,11 +8,10 @@ import torch
 
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.data.loaders.device_loader import (
-    LARGEST,
     DeviceEvaluationLoader,
     DeviceImages,
     DeviceTrainingBatches,
-    arrays_of,
+    choose_device,
     why_not,
     why_not_evaluated,
 )
@@ -69,15 +68,11 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
     Raises:
         UserError: it is asked for and cannot be.
     """
-    if options.data.loader == "workers" or options.data.no_prefetcher:
-        return False
+    data = options.data
     why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
-    if options.data.loader == "device":
+    if data.loader == "device":
         why = why or why_not_evaluated(evaluation, form)
-        if why:
-            raise UserError(f"--loader device: {why}")
-        return True
-    return why is None and arrays_of(training)[0].nbytes <= LARGEST
+    return choose_device(data.loader, data.no_prefetcher, training, why)
 
 
 def training_on_device(

@@ -38,8 +38,6 @@ def _check_data(options: TrainOptions) -> None:
     data = options.data
     if data.data and data.data_dir and data.data != data.data_dir:
         raise UserError(f"two data folders: {data.data} and --data-dir {data.data_dir}")
-    if data.loader == "device" and data.no_prefetcher:
-        raise UserError("--loader device contradicts --no-prefetcher")
 
 
 def _check_crop(options: AugmentationOptions) -> None:

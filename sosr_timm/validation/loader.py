@@ -8,10 +8,9 @@ import torch
 
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.data.loaders.device_loader import (
-    LARGEST,
     DeviceEvaluationLoader,
     DeviceImages,
-    arrays_of,
+    choose_device,
     why_not_evaluated,
 )
 from sosr_timm.data.loaders.worker_loader import EvaluationBatches, evaluation_loader
@@ -19,7 +18,6 @@ from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat, evaluation_transform
 from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
-from sosr_timm.errors import UserError
 from sosr_timm.options.validate import EvaluationDataOptions
 
 
@@ -52,11 +50,7 @@ def make_loader(
         UserError: --loader device for images that the device cannot hold as they are.
     """
     border = options.crop_border_pixels
-    why = objection(source, form, border)
-    if options.loader == "device" and why:
-        raise UserError(f"--loader device: {why}")
-    small = why is None and arrays_of(source)[0].nbytes <= LARGEST
-    if options.loader == "device" or (options.loader == "auto" and small):
+    if choose_device(options.loader, options.no_prefetcher, source, objection(source, form, border)):
         return DeviceEvaluationLoader(DeviceImages(source, form, device), order)
     as_bytes = not options.no_prefetcher and form.image_mode in BYTE_MODES
     batches = EvaluationBatches(source, evaluation_transform(form, border, as_bytes), form.image_mode, order)

@@ -17,6 +17,7 @@ from sosr_timm.data.transforms.batch import Draws, crop_and_flip, cutout, draw_e
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import Normalization
+from sosr_timm.errors import UserError
 
 LARGEST = 1 << 30  # bytes of images that are kept on the device without being asked to
 
@@ -60,6 +61,27 @@ def why_not_evaluated(source: ImageSource, image_format: ImageFormat) -> str | N
     if image_format.crop_pct != 1.0:
         return f"--crop-pct {image_format.crop_pct:g} resizes image by image"
     return why_not(source, image_format)
+
+
+def choose_device(loader: str, no_prefetcher: bool, source: ImageSource, objection: str | None) -> bool:
+    """Whether --loader means the device: the one decision of training and evaluation.
+
+    Args:
+        loader: "device", "workers", or "auto": the device where it can and the images are not too large for that.
+        no_prefetcher: --no-prefetcher, which leaves all work on batches to loader processes.
+        source: of the images.
+        objection: why the device cannot make the batches; None where it can.
+
+    Raises:
+        UserError: the device is asked for and cannot make them.
+    """
+    if loader == "device" and no_prefetcher:
+        raise UserError("--loader device contradicts --no-prefetcher")
+    if loader == "device" and objection:
+        raise UserError(f"--loader device: {objection}")
+    if loader == "workers" or no_prefetcher or objection:
+        return False
+    return loader == "device" or arrays_of(source)[0].nbytes <= LARGEST
 
 
 class DeviceImages:

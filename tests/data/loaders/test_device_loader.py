@@ -11,6 +11,7 @@ from sosr_timm.data.loaders.device_loader import (
     DeviceImages,
     DeviceTrainingBatches,
     arrays_of,
+    choose_device,
     why_not,
 )
 from sosr_timm.data.loaders.worker_loader import EvaluationBatches
@@ -20,7 +21,10 @@ from sosr_timm.data.sources.source import ArraySource, SourceInfo, spread
 from sosr_timm.data.transforms.batch import crop_and_flip, cutout, draw_epoch, erase, normalise, pad
 from sosr_timm.data.transforms.image import Cutout, ImageFormat, evaluation_transform
 from sosr_timm.data.transforms.mixing import Mixing
+from sosr_timm.errors import UserError
+from sosr_timm.options.validate import EvaluationDataOptions
 from sosr_timm.training.evaluate import to_device
+from sosr_timm.validation.loader import make_loader
 
 CPU = torch.device("cpu")
 GREY = ImageFormat(1, 8, 8, (0.3,), (0.4,), "bilinear", 1.0, "center", "L")
@@ -230,3 +234,40 @@ def test_objections():
     assert "resized" in why_not(DIGITS, COLOUR)
     assert "colour" in why_not(colour(), ImageFormat(1, 6, 5, (0.1,), (0.1,), "bilinear", 1.0, "center", "L"))
     assert arrays_of(spread(DIGITS, 10))[1].shape == (10,)
+
+
+@pytest.mark.parametrize(
+    ("loader", "no_prefetcher", "objection", "expected"),
+    [
+        ("auto", False, None, True),
+        ("auto", False, "its images are files", False),
+        ("auto", True, None, False),
+        ("workers", False, None, False),
+        ("device", False, None, True),
+        ("device", False, "its images are files", "--loader device: its images are files"),
+        ("device", True, None, "--loader device contradicts --no-prefetcher"),
+    ],
+)
+def test_the_choice_of_the_device(loader, no_prefetcher, objection, expected):
+    if isinstance(expected, bool):
+        assert choose_device(loader, no_prefetcher, DIGITS, objection) == expected
+        return
+    with pytest.raises(UserError) as caught:
+        choose_device(loader, no_prefetcher, DIGITS, objection)
+    assert str(caught.value) == expected
+
+
+def test_large_images_are_kept_on_the_device_only_where_that_is_asked_for(monkeypatch):
+    monkeypatch.setattr("sosr_timm.data.loaders.device_loader.LARGEST", 1000)
+    assert not choose_device("auto", False, DIGITS, None) and choose_device("device", False, DIGITS, None)
+
+
+@pytest.mark.parametrize(("loader", "expected"), [("auto", False), ("device", None)])
+def test_an_evaluation_follows_the_same_rule(loader, expected):
+    options = EvaluationDataOptions(loader=loader, no_prefetcher=True)
+    order = EvaluationOrder(len(DIGITS), 64)
+    if expected is None:
+        with pytest.raises(UserError, match="--loader device contradicts --no-prefetcher"):
+            make_loader(DIGITS, GREY, order, CPU, options, 0)
+    else:
+        assert not isinstance(make_loader(DIGITS, GREY, order, CPU, options, 0), DeviceEvaluationLoader)
