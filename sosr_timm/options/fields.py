@@ -30,6 +30,7 @@ def flag(
     allowed: Range | Form | None = None,
     items: Items | None = None,
     const: Any = None,
+    null: Any = None,
     positional: bool = False,
     scope: str = TRAINING,
 ) -> Any:
@@ -43,6 +44,7 @@ def flag(
         allowed: range of the value, of each item where it is a list.
         items: number and order of a list's items.
         const: value of the flag when it is given without one (`--torchcompile`).
+        null: what null in a YAML file means, which switches off; by itself the default where that is off ("", 0).
         positional: also a bare argument of the command line.
         scope: TRAINING, or FREE for what may change when a run is resumed, or THIS_START for what holds once.
     """
@@ -53,6 +55,7 @@ def flag(
         "allowed": allowed,
         "items": items,
         "const": const,
+        "null": null,
         "positional": positional,
         "scope": scope,
     }
@@ -75,12 +78,18 @@ class Option:
     allowed: Range | Form | None
     items: Items | None
     const: Any
+    null: Any
     positional: bool
     scope: str
 
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The option's other spellings as keys of a YAML file."""
+        return tuple(name[2:].replace("-", "_") for name in self.also if name.startswith("--"))
 
     @property
     def limits(self) -> str:
@@ -99,6 +108,8 @@ class Option:
         Raises:
             UserError: of another kind, not among the choices, or out of range.
         """
+        if value is None and not self.kind.optional:
+            value = self.default if self.null is None and not self.default else self.null
         prefix, name = ("", self.flag) if where == COMMAND_LINE else (f"{where}: ", self.name)
         try:
             value = self.kind.convert(value)

@@ -11,10 +11,11 @@ from sosr_timm.errors import UserError
 from sosr_timm.options.config_file import read_mapping
 from sosr_timm.options.fields import COMMAND_LINE, Option, options_of
 from sosr_timm.options.recipes import find_config
-from sosr_timm.options.refused import Refusal
+from sosr_timm.options.timm_flags import Difference, Foreign, Refusal, take_over
 from sosr_timm.registry import close_names
 
 Groups = TypeVar("Groups")
+MOST_MATCHES = 6  # of an abbreviation that a message lists
 
 
 @dataclasses.dataclass
@@ -25,31 +26,55 @@ class Loaded(Generic[Groups]):
         options: the groups, with every value.
         config: what the YAML file gave, by name.
         command_line: what the command line gave, by name.
+        notes: what to say of flags of timm that have no effect here, or are read as other options.
     """
 
     options: Groups
     config: dict[str, Any]
     command_line: dict[str, Any]
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        short, _, matches = message.removeprefix("ambiguous option: ").partition(" could match ")
+        if matches:
+            flags = matches.split(", ")
+            listed = ", ".join(flags[:MOST_MATCHES]) + (", ..." if len(flags) > MOST_MATCHES else "")
+            message = f"ambiguous option '{short.partition('=')[0]}': it may be short for {listed}"
         raise UserError(message)
 
 
 def make_parser(groups: type, description: str) -> argparse.ArgumentParser:
-    """The command line of a dataclass of option groups."""
+    """The command line of a dataclass of option groups, abbreviations allowed as timm's allows them."""
     config = "[--config FILE] " if "config" in options_of(groups) else ""
-    parser = _Parser(description=description, usage=f"%(prog)s {config}[options]", allow_abbrev=False)
+    parser = _Parser(description=description, usage=f"%(prog)s {config}[options]")
     sections: dict[str, Any] = {}
     for option in options_of(groups).values():
         section = sections.setdefault(option.group, parser.add_argument_group(option.group))
         option.add_to(section)
+    for name, flag in foreign_of(groups).items():
+        words: dict[str, Any] = {"action": "store_true"} if flag.nargs == 0 else {}
+        if flag.nargs == "+":
+            words["nargs"] = "+"
+        spellings = (f"--{name.replace('_', '-')}", f"--{name}")
+        parser.add_argument(
+            *dict.fromkeys(spellings), dest=name, default=argparse.SUPPRESS, help=argparse.SUPPRESS, **words
+        )
     return parser
 
 
 def read_command_line(groups: type, arguments: list[str], description: str = "") -> dict[str, Any]:
-    """What a command line gives, by option name.
+    """What a command line gives, by option name; `load` also tells what has no effect.
+
+    Raises:
+        UserError: see `_parse`.
+    """
+    return _parse(groups, arguments, description)[0]
+
+
+def _parse(groups: type, arguments: list[str], description: str) -> tuple[dict[str, Any], list[str]]:
+    """What a command line gives, by option name, and what to say of timm's flags among it.
 
     Raises:
         UserError: an unknown flag (with the nearest known one), one of timm's that does not fit (with the reason), or a
@@ -64,19 +89,29 @@ def read_command_line(groups: type, arguments: list[str], description: str = "")
         if refusal:
             raise UserError(f"{word}: {refusal.reason}")
         raise UserError(f"unknown option '{word}': {_nearest(word, flags)}")
-    values = vars(parsed)
+    values, notes = take_over(vars(parsed), foreign_of(groups))
     for option in options.values():
         bare = values.pop(f"{option.name}_positional", None)
         if bare is not None:
             if values.get(option.name, bare) != bare:
                 raise UserError(f"{option.name} is given twice: {bare} and {option.flag} {values[option.name]}")
             values[option.name] = bare
-    return {name: options[name].check(value, COMMAND_LINE) for name, value in values.items()}
+    return {name: options[name].check(value, COMMAND_LINE) for name, value in values.items()}, notes
 
 
 def refusals_of(groups: type) -> dict[str, Refusal]:
     """The flags of timm that a program knows and does not take, by name."""
     return getattr(groups, "refused", {})
+
+
+def foreign_of(groups: type) -> dict[str, Foreign]:
+    """The flags of timm that a program reads and that are no options, by name."""
+    return getattr(groups, "foreign", {})
+
+
+def differences_of(groups: type) -> dict[str, Difference]:
+    """What options mean in timm where they mean something else here, by name."""
+    return getattr(groups, "different", {})
 
 
 def _nearest(word: str, names: list[str]) -> str:
@@ -86,12 +121,22 @@ def _nearest(word: str, names: list[str]) -> str:
 
 
 def read_config(groups: type, path: str | Path) -> dict[str, Any]:
-    """What a YAML file gives, by option name; hyphens and underscores are the same.
+    """What a YAML file gives, by option name; hyphens and underscores are the same, and so are a flag's spellings.
+
+    Raises:
+        UserError: see `_read`.
+    """
+    return _read(groups, path)[0]
+
+
+def _read(groups: type, path: str | Path) -> tuple[dict[str, Any], list[str]]:
+    """What a YAML file gives, by option name, and what to say of timm's flags among it.
 
     Raises:
         UserError: no such file, no mapping in it, an unknown key (with the nearest known one) or a wrong type.
     """
-    return check_values(options_of(groups), read_mapping(path), str(path), refusals_of(groups))
+    content, notes = take_over(read_mapping(path), foreign_of(groups), str(path))
+    return check_values(options_of(groups), content, str(path), refusals_of(groups)), notes
 
 
 def check_values(
@@ -115,8 +160,10 @@ def check_values(
             or a refused flag.
     """
     values: dict[str, Any] = {}
+    spellings = {other: option.name for option in options.values() for other in option.keys}
     for key, value in content.items():
         name = str(key).replace("-", "_")
+        name = spellings.get(name, name)
         refusal = (refused or {}).get(name)
         if refusal and value == refusal.default and type(value) is type(refusal.default):
             continue
@@ -152,13 +199,23 @@ def plain(value: Any) -> Any:
     return [plain(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
+def other_meanings(options: Any) -> list[str]:
+    """A line for each option that is used and means something else in timm."""
+    known, values = options_of(type(options)), flatten(options)
+    return [
+        f"{known[name].flag} {values[name]}: {known[name].help}; {different.timm}"
+        for name, different in differences_of(type(options)).items()
+        if different.said and values[name] != plain(known[name].default)
+    ]
+
+
 def load(groups: type[Groups], arguments: list[str], description: str = "") -> Loaded[Groups]:
     """Defaults < the YAML file that --config names < the command line.
 
     Raises:
         UserError: see `read_command_line` and `read_config`.
     """
-    command_line = read_command_line(groups, arguments, description)
+    command_line, notes = _parse(groups, arguments, description)
     path = command_line.get("config")
-    config = read_config(groups, find_config(path)) if path else {}
-    return Loaded(build(groups, {**config, **command_line}), config, command_line)
+    config, others = _read(groups, find_config(path)) if path else ({}, [])
+    return Loaded(build(groups, {**config, **command_line}), config, command_line, [*notes, *others])

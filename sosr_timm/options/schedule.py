@@ -51,7 +51,7 @@ class ScheduleOptions:
         items=Items(rising=True),
     )
     decay_epochs: float = flag(90, "epochs between falls (step), length of the decay phase (wsd)", allowed=POSITIVE)
-    warmup_epochs: int = flag(5, "epochs of warm-up", allowed=Range(0, MOST_EPOCHS))
+    warmup_epochs: int = flag(5, "epochs of warm-up", allowed=Range(0, MOST_EPOCHS), null=0)
     warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
     cooldown_epochs: int = flag(
         0, "epochs at the lowest learning rate after the schedule", allowed=Range(0, MOST_EPOCHS)

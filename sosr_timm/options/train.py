@@ -24,9 +24,9 @@ from sosr_timm.options.ranges import (
     PROBABILITY,
     Range,
 )
-from sosr_timm.options.refused import TRAIN_REFUSED, Refusal
 from sosr_timm.options.schedule import ScheduleOptions
 from sosr_timm.options.task import LossOptions, TaskOptions
+from sosr_timm.options.timm_flags import TRAIN_DIFFERENT, TRAIN_FOREIGN, TRAIN_REFUSED, Difference, Foreign, Refusal
 from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions, SizeOptions
 
 
@@ -71,7 +71,10 @@ class ModelOptions:
     sync_bn: bool = flag(False, "synchronise batch norm over the processes")
     split_bn: bool = flag(False, "batch norm with statistics and weights of its own for each of --aug-splits")
     dist_bn: str = flag(
-        "reduce", "batch norm statistics over processes after each epoch", choices=("broadcast", "reduce", "")
+        "reduce",
+        "batch norm statistics over processes after each epoch",
+        choices=("broadcast", "reduce", ""),
+        null="",
     )
     no_ddp_bb: bool = flag(False, "do not broadcast buffers over the processes at each step")
     grad_checkpointing: bool = flag(False, "recompute activations in the backward pass to save memory")
@@ -120,7 +123,7 @@ class RunOptions:
     dry_run: bool = flag(
         False, "print the plan, make two updates and evaluate a batch, write nothing", scope=THIS_START
     )
-    output: str = flag("output/train", "folder that holds run folders", scope=FREE)
+    output: str = flag("output/train", "folder that holds run folders", scope=FREE, null="")
     experiment: str = flag(
         "", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE, allowed=FILE_NAME
     )
@@ -178,6 +181,8 @@ class TrainOptions:
     """Everything train.py can be told."""
 
     refused: ClassVar[dict[str, Refusal]] = TRAIN_REFUSED
+    foreign: ClassVar[dict[str, Foreign]] = TRAIN_FOREIGN
+    different: ClassVar[dict[str, Difference]] = TRAIN_DIFFERENT
 
     data: DataOptions = dataclasses.field(default_factory=DataOptions)
     model: ModelOptions = dataclasses.field(default_factory=ModelOptions)

@@ -33,7 +33,7 @@ class DataOptions:
         "", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: --data-dir alone"
     )
     train_split: str = flag("train", "split to train on")
-    val_split: str = flag("validation", "split to evaluate on")
+    val_split: str = flag("validation", "split to evaluate on; no evaluation where empty", null="")
     val_fraction: float | None = flag(
         None,
         "evaluate on about this share of the training split, held out by a hash of the file names; no evaluation split",
@@ -125,9 +125,9 @@ class AugmentationOptions:
         allowed=Range(0.01, 100),
         items=Items(not_falling=True),
     )
-    hflip: float = flag(0.5, "probability of a horizontal flip", allowed=PROBABILITY)
+    hflip: float = flag(0.5, "probability of a horizontal flip", allowed=PROBABILITY, null=0.0)
     vflip: float = flag(0.0, "probability of a vertical flip", allowed=PROBABILITY)
-    color_jitter: float = flag(0.4, "colour jitter", allowed=Range(0, 10))
+    color_jitter: float = flag(0.4, "colour jitter", allowed=Range(0, 10), null=0.0)
     color_jitter_prob: float | None = flag(None, "probability of colour jitter", allowed=PROBABILITY)
     grayscale_prob: float | None = flag(None, "probability of a grey image", allowed=PROBABILITY)
     gaussian_blur_prob: float | None = flag(None, "probability of blur", allowed=PROBABILITY)
@@ -157,6 +157,7 @@ class AugmentationOptions:
         "random",
         "resize interpolation in training; the model's where empty, and with --no-aug",
         choices=("", "random", *INTERPOLATIONS),
+        null="",
     )
     mixup: float = flag(0.0, "alpha of Mixup", allowed=Range(0, 100))
     cutmix: float = flag(0.0, "alpha of CutMix", allowed=Range(0, 100))

@@ -21,7 +21,14 @@ from sosr_timm.options.ranges import (
     WORKERS,
     Range,
 )
-from sosr_timm.options.refused import VALIDATE_REFUSED, Refusal
+from sosr_timm.options.timm_flags import (
+    VALIDATE_DIFFERENT,
+    VALIDATE_FOREIGN,
+    VALIDATE_REFUSED,
+    Difference,
+    Foreign,
+    Refusal,
+)
 from sosr_timm.options.train_data import INTERPOLATIONS
 
 
@@ -160,6 +167,8 @@ class ValidateOptions:
     """Everything validate.py can be told."""
 
     refused: ClassVar[dict[str, Refusal]] = VALIDATE_REFUSED
+    foreign: ClassVar[dict[str, Foreign]] = VALIDATE_FOREIGN
+    different: ClassVar[dict[str, Difference]] = VALIDATE_DIFFERENT
 
     subject: SubjectOptions = dataclasses.field(default_factory=SubjectOptions)
     data: EvaluationDataOptions = dataclasses.field(default_factory=EvaluationDataOptions)

@@ -44,6 +44,8 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         device=loaded.options.run.device,
     )
     show_log(processes.is_main)
+    for note in loaded.notes:
+        logger.info("%s", note)
     check_trackers(trackers_of(loaded.options.run))
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)

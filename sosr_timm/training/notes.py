@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from sosr_timm.options.load import other_meanings
 from sosr_timm.options.train import DataOptions
 from sosr_timm.training.run import Run
 
 
 def notes_of(run: Run) -> list[str]:
     """One line for each."""
-    return [*without_effect(run.options.data), *larger_head(run)]
+    return [*without_effect(run.options.data), *other_meanings(run.options), *larger_head(run)]
 
 
 def without_effect(options: DataOptions) -> list[str]:

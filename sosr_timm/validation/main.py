@@ -9,10 +9,10 @@ import torch
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
-from sosr_timm.options.load import Loaded
+from sosr_timm.options.load import Loaded, other_meanings
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run
-from sosr_timm.tracking.console import show_log
+from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.validation.comparison import find_sides, run_comparison
 from sosr_timm.validation.data import data_name, evaluation_source
 from sosr_timm.validation.evaluation import Evaluation, evaluate_model
@@ -38,10 +38,10 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
     check_options(options)
     if options.subject.compare:
         sides = find_sides(options)
-        processes = start(options, [side.subject.run for side in sides if side.subject and side.subject.run])
+        processes = start(loaded, [side.subject.run for side in sides if side.subject and side.subject.run])
         return run_comparison(sides, loaded, processes)
     run = find_run(options.subject.subject, options.subject.which)
-    processes = start(options, [run] if run else [])
+    processes = start(loaded, [run] if run else [])
     source = evaluation_source(options, run) if run or options.subject.model else None
     subjects = find_models(options, run, source.info.num_classes if source else None)
     if is_list(options):
@@ -53,12 +53,13 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
     return 0
 
 
-def start(options: ValidateOptions, runs: list[StoredRun]) -> Processes:
+def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
     """Join the other processes, under the runs' own precision where none is given: their figures are those under that.
 
     Raises:
         UserError: two runs have other precisions.
     """
+    options = loaded.options
     subject = options.subject
     amp, amp_dtype = subject.amp, subject.amp_dtype
     if runs and not amp and subject.model_dtype is None:
@@ -70,6 +71,8 @@ def start(options: ValidateOptions, runs: list[StoredRun]) -> Processes:
         amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
     )
     show_log(processes.is_main)
+    for note in (*loaded.notes, *other_meanings(options)):
+        logger.info("%s", note)
     torch.manual_seed(options.report.seed)
     if subject.fast_norm:
         from timm.layers import set_fast_norm

@@ -1,4 +1,4 @@
-"""The command line: timm's way of writing, typos named, nothing abbreviated, nothing given twice in silence."""
+"""The command line: timm's way of writing, abbreviations too, typos named, nothing given twice in silence."""
 
 import pytest
 
@@ -53,6 +53,12 @@ def test_only_what_is_given_is_there():
         ("--ddp-bb", {"no_ddp_bb": False}),
         ("--dist-bn=", {"dist_bn": ""}),
         ("--model-kwargs", {"model_kwargs": {}}),
+        ("--batch 3", {"batch_size": 3}),
+        ("--weight-d=0.5 --experim a", {"weight_decay": 0.5, "experiment": "a"}),
+        ("--jsd", {"jsd_loss": True}),
+        ("--jsd-l", {"jsd_loss": True}),
+        ("--native-amp --local_rank 1 --local-rank=2", {"amp": True}),
+        ("--amp-impl native --fuser nvfuser --torchscript --device-modules a b", {}),
         ("--loss ols+sosr(threshold=0.95,beta=1.0)", {"loss": "ols+sosr(threshold=0.95,beta=1.0)"}),
     ],
 )
@@ -89,11 +95,12 @@ def test_key_value_pairs_are_read_as_timm_reads_them():
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("--epoch 3", "unknown option '--epoch': did you mean '--epochs'"),
-        ("--epoch=3", "unknown option '--epoch': did you mean '--epochs'"),
+        ("--epoch 3", "ambiguous option '--epoch': it may be short for --epoch-repeats, --epochs"),
+        ("--epoch=3", "ambiguous option '--epoch': it may be short for --epoch-repeats, --epochs"),
+        ("--train x", "ambiguous option '--train': it may be short for --train-split, "),
+        ("--epochz 3", "unknown option '--epochz': did you mean '--epochs'"),
         ("--batch_size 3", "unknown option '--batch_size': did you mean '--batch-size'"),
-        ("--batch 3", "unknown option '--batch': "),
-        ("--pretrain", "unknown option '--pretrain': did you mean '--pretrained'"),
+        ("--pretrain", "ambiguous option '--pretrain': it may be short for --pretrained, --pretrained-path"),
         ("--xyzzy", "unknown option '--xyzzy': --help lists them all"),
         ("one two", "unknown option 'two'"),
         ("--lr fast", "argument --lr: invalid float value: 'fast'"),

@@ -7,10 +7,22 @@ import yaml
 
 from sosr_timm.checkpoints.run_selection import output_folder
 from sosr_timm.errors import UserError
-from sosr_timm.options.load import load, read_command_line, refusals_of
+from sosr_timm.options.load import load, read_command_line
 from sosr_timm.options.train import TrainOptions
 from tests.options.flags import FIXTURES, PROGRAMS, declared
-from tools.flags_page import MISSING, OTHER_NAME, PAGE, REFUSED, SAME, page, rows, timm_flags
+from tools.flags_page import (
+    DIFFERENT,
+    FOREIGN,
+    MISSING,
+    OTHER_NAME,
+    PAGE,
+    REFUSED,
+    SAME,
+    older_flags,
+    page,
+    rows,
+    timm_flags,
+)
 
 ARGS = FIXTURES / "timm_args.yaml"
 
@@ -36,12 +48,17 @@ def test_every_flag_of_timm_stands_in_the_table_once(program):
 def test_a_status_is_what_the_program_does(program):
     groups = PROGRAMS[program]
     known = {name: option for option in declared(program).values() for name in (option.flag, *option.also)}
+    content = yaml.safe_load((FIXTURES / "timm_flags.yaml").read_text(encoding="utf-8"))[program]
+    kinds = {row["flag"]: row["type"] for row in content}
     for row in rows(f"{program}.py"):
         name = row.flag.names[0]
         if not name.startswith("-"):
             assert row.status in (SAME, OTHER_NAME) and read_command_line(groups, ["x"])
-        elif row.status in (SAME, OTHER_NAME):
+        elif row.status in (SAME, DIFFERENT, OTHER_NAME):
             assert any(spelling in known for spelling in row.flag.names)
+        elif row.status == FOREIGN:
+            values = {"switch": []}.get(kinds.get(name, ""), ["1"])
+            assert name.lstrip("-").replace("-", "_") not in read_command_line(groups, [name, *values])
         else:
             with pytest.raises(UserError) as caught:
                 read_command_line(groups, [name])
@@ -55,12 +72,15 @@ def test_no_flag_of_timm_is_missing(program):
     assert not missing, f"{program}.py has no word for {missing}"
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_what_a_refusal_points_to_is_there(program):
-    known = set(declared(program))
-    for name, refusal in refusals_of(PROGRAMS[program]).items():
-        words = [word.strip(";:,.") for word in refusal.reason.split() if word.startswith("--")]
-        assert {word[2:].replace("-", "_") for word in words} <= known, name
+def test_flags_of_older_versions_are_there_too():
+    assert {"--native-amp", "--apex-amp", "--amp-impl", "--jsd", "--bn-tf"} <= set(older_flags("train.py"))
+    assert set(older_flags("validate.py")) == {"--amp-impl", "--apex-amp", "--native-amp"}
+
+
+def test_flags_of_another_meaning_are_marked():
+    status = {row.flag.names[0]: row.status for row in rows("train.py")}
+    for flag in ("--epoch-repeats", "--train-num-samples", "--val-num-samples", "--train-steps-per-epoch", "--resume"):
+        assert status[flag] == DIFFERENT, flag
 
 
 def timms_parser() -> argparse.ArgumentParser:

@@ -96,3 +96,13 @@ def test_checkpoints_within_epochs_do_not_push_out_those_of_epochs(tmp_path):
     best = (run.checkpoints / "best").resolve().name
     ends = {f"epoch{number:05d}-update0000000" for number in (3, 4)}
     assert names == {*ends, best, "epoch00003-update0000006"}
+
+
+def test_what_a_flag_of_timm_no_longer_does_is_said_at_the_start(tmp_path, capsys):
+    arguments = ["--local_rank", "0", "--amp-impl", "native", "--epoch-repeats", "1", "--epochs", "1"]
+    assert train_here(*SMALL, *arguments, "--output", tmp_path) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "--local-rank has no effect: the launcher tells each process its rank through the environment" in lines
+    assert "--amp-impl has no effect: mixed precision is torch's own; Apex is not supported" in lines
+    assert sum(line.startswith("--epoch-repeats 1.0: ") for line in lines) == 1
+    validate(capsys, only_run(tmp_path).path, "--amp-impl", "native")
