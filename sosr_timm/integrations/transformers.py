@@ -72,7 +72,8 @@ class LossCallback(transformers.TrainerCallback):
         if num_items_in_batch is None:
             return value
         # Counted as the Trainer counts, so that the shares add up to 1 whatever the form of the labels.
-        return value * (labels.ne(IGNORED).sum() / torch.as_tensor(num_items_in_batch, device=labels.device).sum())
+        items = torch.as_tensor(num_items_in_batch, device=labels.device).sum()
+        return value * (labels.ne(IGNORED).sum() / items.clamp(min=1))
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any

@@ -66,7 +66,7 @@ class Stop(Callback):
 def run(folder, module, *callbacks, resume=None, max_epochs=EPOCHS, **options):
     """Train a module in this process, until `Stop` says otherwise."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+        warnings.filterwarnings("ignore", module="lightning")
         trainer = lightning.Trainer(
             max_epochs=max_epochs,
             callbacks=[SamplerCallback(module.sampler), *callbacks],
@@ -99,6 +99,12 @@ def test_two_epochs_equal_the_plain_loop(tmp_path, spec, validates):
     assert parts == expected
     assert_same_state(module.loss, loss)
     assert_same_state(module.model, model)
+
+
+def test_validations_within_an_epoch_are_no_forgotten_end_of_it(tmp_path, recwarn):
+    module, _ = fit(tmp_path, COMBINATIONS[2], validates=True, val_check_interval=2)
+    assert_same_state(module.loss, plain_loop(COMBINATIONS[2])[1])
+    assert not [warning for warning in recwarn if "end_epoch" in str(warning.message)]
 
 
 AT_BATCHES = {"every_n_train_steps": 1, "save_top_k": -1}

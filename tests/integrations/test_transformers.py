@@ -154,6 +154,20 @@ def test_mixed_labels_are_weighted_by_rows(tmp_path):
     assert callback.compute_loss(logits, labels).equal(whole)
 
 
+def test_batches_without_a_label_have_a_loss_of_zero():
+    callback = LossCallback(create_loss("ce", ignore_index=-100))
+    logits, labels = torch.randn(3, CLASSES), torch.tensor([-100, -100, 1])
+    whole = callback.compute_loss({"logits": logits}, labels, 1)
+    assert whole.equal(callback.loss(logits[2:], labels[2:]))
+    assert callback.compute_loss({"logits": logits[:2]}, labels[:2], torch.tensor(0)) == 0
+
+
+def test_evaluations_within_an_epoch_are_no_forgotten_end_of_it(tmp_path, recwarn):
+    _, loss, _ = fit(tmp_path, COMBINATIONS[2], eval_strategy="steps", eval_steps=2)
+    assert_same_state(loss, plain_loop(COMBINATIONS[2])[1])
+    assert not [warning for warning in recwarn if "end_epoch" in str(warning.message)]
+
+
 def test_a_stream_takes_its_progress_from_the_steps(tmp_path):
     class Stream(torch.utils.data.IterableDataset):
         def __iter__(self):
