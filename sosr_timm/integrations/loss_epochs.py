@@ -65,9 +65,7 @@ class LossEpochs:
         if progress is not None:
             for loss in self.losses.values():
                 loss.set_progress(progress)
-                loss.reminder = (
-                    None  # the end of the epoch will come; an evaluation before it is no sign that it was missed
-                )
+                loss.reminder = None  # the end of the epoch will come, after however many evaluations
 
     def end(self, epoch: int) -> None:
         """An epoch is over; every process must call it. Calling it again for the same epoch has no effect."""
