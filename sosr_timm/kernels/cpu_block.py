@@ -27,9 +27,14 @@ class Block:
         sums: over the rows so far, of what each of `PARTS` contributes.
         gap: (B, K), z - max z, at most 0, and 0 at `top`, the first of the largest logits.
         power: (B, K), e^gap; in the end the gradient.
-        total: sum of e^gap; `log_total` keeps its digits for rows that are almost certain.
+        total: sum of e^gap; `log_total` and `rest`, the total without the top one's 1, keep their digits for rows that
+            are almost certain.
         keep: (B, K), the labels of rows with dense targets, else None.
-        target: (B, K), what log p is weighted by, or None where class and smoothing say it all.
+        target: (B, K), what log p is weighted by, or None where `hard` and the work's spread say it all.
+        hard: what the label's log p is weighted by, a number or (B,).
+        weight: what all of log p is weighted by together, likewise.
+        beyond: (B, K), -1 where a gap goes beyond the margin, else 0.
+        compared: (B, K), the sign of z - z_y where that is of the part of label smoothing asked for, else 0.
         gap_flat, power_flat: the same memory as flat arrays.
         first, top_place, label_place: where a row, its top logit and its label's stand in them.
     """
@@ -53,6 +58,13 @@ class Block:
         self.base_value()
         if work.maxsup is not None:
             self.sums["maxsup"] -= float(np.add.reduce(self.gap_sum)) * float(work.maxsup) / self.classes
+        if work.logit_penalty is not None:
+            norm = torch.linalg.vector_norm(logits, dim=1).numpy()
+            self.sums["logit_penalty"] += 0.5 * work.logit_penalty * float(np.add.reduce(norm * norm))
+        if work.margin_weight is not None:
+            self.go_beyond()
+        if work.part is not None:
+            self.compare()
         if work.probability_sum is not None:
             self.count()
         chosen = None if work.beta is None else self.select()
@@ -64,6 +76,12 @@ class Block:
             self.level(chosen, scale)
         if scale is not None:
             self.target_gradient(scale)
+            if work.logit_penalty is not None:
+                self.power.add_(logits, alpha=work.logit_penalty * scale)
+            if work.margin_weight is not None:
+                self.margin_gradient(scale)
+            if work.part is not None:
+                self.part_gradient(scale)
 
     def exponentials(self) -> None:
         logits = self.logits.numpy()
@@ -72,10 +90,10 @@ class Block:
         torch.sub(self.logits, column(logits.reshape(-1)[self.top_place]), out=self.gap)
         torch.exp(self.gap, out=self.power)
         self.power_flat[self.top_place] = 0.0
-        rest = row_sums(self.power)
+        self.rest = row_sums(self.power)
         self.power_flat[self.top_place] = 1.0
-        self.log_total, self.total = np.log1p(rest), rest + 1.0
-        if self.work.maxsup is not None or self.work.smoothing or (self.work.beta is not None and self.dense is None):
+        self.log_total, self.total = np.log1p(self.rest), self.rest + 1.0
+        if self.work.maxsup is not None or self.work.spread or (self.work.beta is not None and self.dense is None):
             self.gap_sum = row_sums(self.gap)
 
     def base_value(self) -> None:
@@ -84,15 +102,75 @@ class Block:
             self.label_place = self.first + self.index
             self.label_gap = self.gap_flat[self.label_place]
         if self.index is not None and work.soft_labels is None:
-            value, self.weight = self.log_total - self.label_gap, 1.0
-            if work.smoothing:
-                mean = self.log_total - self.gap_sum / self.classes
-                value = (1.0 - work.smoothing) * value + work.smoothing * mean
+            value, self.hard, self.weight = self.log_total - self.label_gap, work.hard, work.mass
+            if work.curve is not None:
+                value, self.hard = self.curved()
+                self.weight = self.hard
+            elif work.spread or work.hard != 1.0:
+                value = work.hard * value
+                if work.spread:
+                    value += work.spread * (self.log_total - self.gap_sum / self.classes)
+                if work.offset:
+                    value += work.offset
         else:
             self.target = self.soft_target() if work.soft_labels is not None else self.dense
             self.weight = row_sums(self.target)
             value = self.weight * self.log_total - self.product_sum(self.target, self.gap)
         self.sums["base"] += float(np.add.reduce(value))
+
+    def curved(self) -> tuple[NDArray, NDArray]:
+        """f(p) of the label's probability, and -f'(p) p, which is what its log p is weighted by in the gradient."""
+        parameter, tiny = self.work.curve_parameter, np.finfo(self.total.dtype).tiny
+        self.label_power = power = self.power_flat[self.label_place]
+        others = np.maximum(np.where(self.top == self.index, self.rest, self.total - power), tiny)
+        self.complement = others / self.total
+        log_p = self.label_gap - self.log_total
+        log_complement = np.log(others) - self.log_total
+        odds = power / others
+        if self.work.curve == "relaxation":
+            log_bound = np.log1p(-parameter)
+            value = (1.0 - parameter) * (log_bound - log_p) + parameter * (np.log(parameter) - log_complement)
+            inside = log_p >= log_bound
+            return np.where(inside, 0.0, value), np.where(inside, 0.0, 1.0 - parameter - parameter * odds)
+        gamma = parameter if self.work.curve == "focal" else np.where(np.exp(log_p) < 0.2, 5.0, 3.0)
+        modulation = np.exp(gamma * log_complement)
+        return -modulation * log_p, modulation * (1.0 - gamma * odds * log_p)
+
+    def go_beyond(self) -> None:
+        """Margin: what of the gaps goes beyond it, and in which classes."""
+        self.beyond = torch.add(self.gap, self.work.margin, out=self.scratch.get("beyond", self.rows)[0])
+        self.beyond.clamp_(max=0.0)
+        self.sums["margin"] -= self.work.margin_weight / self.classes * float(np.add.reduce(row_sums(self.beyond)))
+        if self.scale is not None:
+            self.beyond.sign_()
+
+    def margin_gradient(self, scale: float) -> None:
+        factor = self.work.margin_weight * scale / self.classes
+        self.power.add_(self.beyond, alpha=factor)
+        self.power_flat[self.top_place] -= factor * row_sums(self.beyond)
+
+    def compare(self) -> None:
+        """A part of label smoothing: the label's logit against smaller ones, larger ones or the top one."""
+        weight = self.work.part_weight
+        if self.work.part == "top":
+            self.sums["ls_parts"] += weight * float(np.add.reduce(self.label_gap))
+            return
+        self.compared = torch.sub(self.gap, column(self.label_gap), out=self.scratch.get("compared", self.rows)[0])
+        smaller = self.work.part == "regularization"
+        self.compared.clamp_(max=0.0) if smaller else self.compared.clamp_(min=0.0)
+        distance = row_sums(self.compared)
+        self.compared_count = np.abs(row_sums(self.compared.sign_()))
+        self.sums["ls_parts"] -= weight * float(np.add.reduce(distance / np.maximum(self.compared_count, 1.0)))
+
+    def part_gradient(self, scale: float) -> None:
+        factor = self.work.part_weight * scale
+        if self.work.part == "top":
+            self.power_flat[self.label_place] += factor
+            self.power_flat[self.top_place] -= factor
+            return
+        share = factor / np.maximum(self.compared_count, 1.0)
+        self.power.addcmul_(self.compared, column(share), value=1.0 if self.work.part == "regularization" else -1.0)
+        self.power_flat[self.label_place] += factor * (self.compared_count > 0)
 
     def product_sum(self, first: Tensor, second: Tensor) -> NDArray:
         """The sum of products along each row."""
@@ -179,7 +257,7 @@ class Block:
         if work.cp is not None:
             slope = work.cp * scale / self.total
             factor += slope * self.surplus
-        everywhere = float(work.maxsup or 0.0) + (work.smoothing if self.target is None else 0.0)
+        everywhere = float(work.maxsup or 0.0) + (work.spread if self.target is None else 0.0)
         if everywhere:
             self.power.mul_(column(factor)).sub_(everywhere * scale / self.classes)
         else:
@@ -192,7 +270,11 @@ class Block:
         if self.target is not None:
             self.power.add_(self.target, alpha=-scale)
         else:
-            self.power_flat[self.label_place] -= scale * (1.0 - self.work.smoothing)
+            if self.work.curve is None:
+                self.power_flat[self.label_place] -= scale * self.hard
+            else:  # p - 1 is -(1 - p), which has digits where p is almost 1
+                self.power_flat[self.label_place] -= self.label_power * (self.weight * scale / self.total)
+                self.power_flat[self.label_place] -= scale * self.hard * self.complement
         if self.work.maxsup is not None:
             self.power_flat[self.top_place] += scale * float(self.work.maxsup)
 

@@ -25,7 +25,7 @@ def load_logits(z_row, column, class_stride, classes):
 
 @triton.jit
 def load_target(
-    row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha,
+    row, column, label, dense, soft_row, classes, hard, even, dense_smoothing, label_weight, alpha,
     DENSE: tl.constexpr, SOFT: tl.constexpr,
 ):  # fmt: skip
     """What log p is weighted by, which classes are labels, and the target without label smoothing."""
@@ -36,7 +36,7 @@ def load_target(
         keep = inside & (un_smoothed > label_weight)
     else:
         keep = column == label
-        target = tl.where(keep, 1.0 - smoothing, 0.0) + tl.where(inside, smoothing / classes, 0.0)
+        target = tl.where(keep, hard, 0.0) + tl.where(inside, even / classes, 0.0)
         un_smoothed = target
     if SOFT:
         soft = tl.load(soft_row + column, mask=inside, other=0.0).to(tl.float32)
@@ -47,15 +47,23 @@ def load_target(
 @triton.jit
 def row_kernel(
     logits, gradient, values, index, dense, soft_labels, probability_sum, correct_count, incoming, maxsup_weight,
-    rows, classes, row_stride, class_stride, per_row,
-    smoothing, dense_smoothing, label_weight, alpha, threshold, beta, cp_weight,
+    changing_smoothing, rows, classes, row_stride, class_stride, per_row,
+    hard, even, offset, curve_parameter, dense_smoothing, label_weight, alpha, threshold, beta, cp_weight,
+    logit_weight, margin, margin_weight, part_weight,
     DENSE: tl.constexpr, SOFT: tl.constexpr, COUNT: tl.constexpr, SOSR: tl.constexpr, GRADIENT: tl.constexpr,
+    CHANGING: tl.constexpr, CURVE: tl.constexpr, LOGIT: tl.constexpr, MARGIN: tl.constexpr, PART: tl.constexpr,
     ONCE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """Names as in the CPU kernel: gap is z - max z, surplus is minus the sum of p * gap."""
+    """Names as in the CPU kernel: gap is z - max z, surplus is minus the sum of p * gap.
+
+    CURVE and PART are the numbers of `CURVES` and `SMOOTHING_PARTS`, 0 for none.
+    """
     row = tl.program_id(0).to(tl.int64)
     z_row = logits + row * row_stride
     label = tl.load(index + row) if not DENSE else 0
+    if CHANGING:
+        even = tl.load(changing_smoothing)
+        hard = 1.0 - even
     soft_row = soft_labels + (row if DENSE else label) * classes
 
     column = tl.arange(0, BLOCK)
@@ -92,6 +100,14 @@ def row_kernel(
     top_is_label = 0.0
     heaviest = -float("inf")
     heaviest_class = 0
+    squares = 0.0
+    beyond = 0.0
+    beyond_count = 0.0
+    compared = 0.0
+    compared_count = 0.0
+    label_gap = 0.0
+    if PART:
+        label_gap = tl.load(z_row + label * class_stride).to(tl.float32) - top
     for start in range(0, classes, BLOCK):
         if not ONCE:
             column = start + tl.arange(0, BLOCK)
@@ -102,8 +118,18 @@ def row_kernel(
         gap_sum += tl.sum(gap, axis=0)
         product += tl.sum(power * gap, axis=0)
         target, keep, un_smoothed = load_target(
-            row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha, DENSE, SOFT
+            row, column, label, dense, soft_row, classes, hard, even, dense_smoothing, label_weight, alpha, DENSE, SOFT
         )
+        if LOGIT:
+            squares += tl.sum(tl.where(inside, z * z, 0.0), axis=0)
+        if MARGIN:
+            goes_beyond = inside & (-gap > margin)
+            beyond += tl.sum(tl.where(goes_beyond, -gap - margin, 0.0), axis=0)
+            beyond_count += tl.sum(tl.where(goes_beyond, 1.0, 0.0), axis=0)
+        if PART == 1 or PART == 2:
+            farther = label_gap - gap if PART == 1 else gap - label_gap
+            compared += tl.sum(tl.where(inside & (farther > 0.0), label_gap - gap, 0.0), axis=0)
+            compared_count += tl.sum(tl.where(inside & (farther > 0.0), 1.0, 0.0), axis=0)
         if DENSE:
             here = tl.max(tl.where(inside, un_smoothed, -float("inf")), axis=0)
             if here > heaviest:
@@ -117,9 +143,36 @@ def row_kernel(
         top_is_label += tl.sum(tl.where(keep & (column == top_class), 1.0, 0.0), axis=0)
     surplus = -product / total
     maxsup = tl.load(maxsup_weight)
-    tl.store(values + row, weight * log_total - target_product)
+    value = weight * log_total - target_product + offset
+    complement = 0.0
+    if CURVE:
+        # f(p) of the label's probability p in the place of -log p, and -f'(p) p in the place of the target's 1.
+        log_p = label_gap_sum - log_total
+        others = tl.maximum(tl.where(top_is_label > 0.0, rest, total - label_power), 1e-38)
+        odds = label_power / others
+        complement = others / total
+        log_complement = tl.log(others) - log_total
+        if CURVE == 3:
+            log_bound = log1p(-curve_parameter)
+            value = (1.0 - curve_parameter) * (log_bound - log_p)
+            value += curve_parameter * (tl.log(curve_parameter) - log_complement)
+            within = log_p >= log_bound
+            value = tl.where(within, 0.0, value)
+            weight = tl.where(within, 0.0, 1.0 - curve_parameter - curve_parameter * odds)
+        else:
+            gamma = curve_parameter
+            if CURVE == 2:
+                gamma = tl.where(tl.exp(log_p) < 0.2, 5.0, 3.0)
+            modulation = tl.exp(gamma * log_complement)
+            value = -modulation * log_p
+            weight = modulation * (1.0 - gamma * odds * log_p)
+    tl.store(values + row, value)
     tl.store(values + 2 * rows + row, -maxsup * gap_sum / classes)
     tl.store(values + 3 * rows + row, -cp_weight * (surplus + log_total))
+    tl.store(values + 4 * rows + row, 0.5 * logit_weight * squares)
+    tl.store(values + 5 * rows + row, margin_weight / classes * beyond)
+    compared_share = part_weight / tl.maximum(compared_count, 1.0)
+    tl.store(values + 6 * rows + row, part_weight * label_gap if PART == 3 else compared_share * compared)
 
     wrong_count = classes - label_count
     mean = (gap_sum - label_gap_sum) / tl.maximum(wrong_count, 1.0)
@@ -148,13 +201,28 @@ def row_kernel(
         gap = tl.where(inside, z - top, 0.0)
         p = tl.where(inside, tl.exp(gap), 0.0) / total
         target, keep, _ = load_target(
-            row, column, label, dense, soft_row, classes, smoothing, dense_smoothing, label_weight, alpha, DENSE, SOFT
+            row, column, label, dense, soft_row, classes, hard, even, dense_smoothing, label_weight, alpha, DENSE, SOFT
         )
         deviation = tl.where(inside & ~keep, gap - mean, 0.0) * selected
         spread += tl.sum(deviation * deviation, axis=0)
         if GRADIENT:
-            slope = p * (weight + cp_weight * (gap + surplus)) - target + (2.0 * beta / classes) * deviation
+            if CURVE:  # p - 1 is -(1 - p), which has digits where p is almost 1
+                slope = weight * tl.where(keep, -complement, p) + p * cp_weight * (gap + surplus)
+            else:
+                slope = p * (weight + cp_weight * (gap + surplus)) - target
+            slope += (2.0 * beta / classes) * deviation
             slope += maxsup * (tl.where(column == top_class, 1.0, 0.0) - 1.0 / classes)
+            if LOGIT:
+                slope += logit_weight * tl.where(inside, z, 0.0)
+            if MARGIN:
+                share = tl.where(column == top_class, beyond_count, 0.0) - tl.where(-gap > margin, 1.0, 0.0)
+                slope += margin_weight / classes * share
+            if PART == 1 or PART == 2:
+                farther = label_gap - gap if PART == 1 else gap - label_gap
+                slope += tl.where(keep, compared_share * compared_count, 0.0)
+                slope -= tl.where(inside & (farther > 0.0), compared_share, 0.0)
+            if PART == 3:
+                slope += part_weight * (tl.where(keep, 1.0, 0.0) - tl.where(column == top_class, 1.0, 0.0))
             slope = (slope * scale).to(gradient.dtype.element_ty)
             tl.store(gradient + row * classes + column, slope, mask=inside)
         if COUNT:
@@ -162,4 +230,4 @@ def row_kernel(
             p = p.to(probability_sum.dtype.element_ty)
             tl.atomic_add(place, p, mask=column < tl.where(counted > 0.0, classes, 0), sem="relaxed")
     tl.store(values + rows + row, beta / classes * spread)
-    tl.store(values + 4 * rows + row, selected)
+    tl.store(values + 7 * rows + row, selected)

@@ -7,7 +7,7 @@ import triton
 from torch import Tensor
 
 from sosr_timm.kernels.triton_kernel import row_kernel
-from sosr_timm.kernels.work import PARTS, TERMS, RowWork
+from sosr_timm.kernels.work import CURVES, PARTS, SMOOTHING_PARTS, TERMS, RowWork
 
 ONE_BLOCK = 16_384  # longest row that is held in registers at once
 
@@ -39,6 +39,7 @@ def run_rows(
     elif soft_labels is not None:  # mixed soft labels are a product of matrices
         soft_labels = dense.float() @ soft_labels.float()
     block = min(triton.next_power_of_2(classes), ONE_BLOCK)
+    changing = isinstance(work.spread, Tensor)
     nothing = values  # stands for a pointer that is not read
     row_kernel[(rows,)](
         logits,
@@ -51,23 +52,36 @@ def run_rows(
         nothing if work.correct_count is None else work.correct_count,
         scalar(incoming, device),
         scalar(work.maxsup or 0.0, device),
+        scalar(work.spread, device) if changing else nothing,
         rows,
         classes,
         logits.stride(0),
         logits.stride(1),
         1.0 / rows,
-        work.smoothing,
+        0.0 if changing else work.hard,
+        0.0 if changing else work.spread,
+        work.offset,
+        work.curve_parameter,
         work.dense_smoothing,
         work.label_weight,
         work.alpha,
         work.threshold,
         work.beta or 0.0,
         work.cp or 0.0,
+        work.logit_penalty or 0.0,
+        work.margin,
+        work.margin_weight or 0.0,
+        work.part_weight,
         DENSE=work.index is None,
         SOFT=soft_labels is not None,
         COUNT=work.probability_sum is not None,
         SOSR=work.beta is not None,
         GRADIENT=gradient is not None,
+        CHANGING=changing,
+        CURVE=CURVES.get(work.curve, 0),
+        LOGIT=work.logit_penalty is not None,
+        MARGIN=work.margin_weight is not None,
+        PART=SMOOTHING_PARTS.get(work.part, 0),
         ONCE=block >= classes,
         BLOCK=block,
         num_warps=max(1, min(16, block // 512)),

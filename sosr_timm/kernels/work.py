@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-TERMS = ("base", "sosr", "maxsup", "cp")  # what adds up to the loss
+TERMS = ("base", "sosr", "maxsup", "cp", "logit_penalty", "margin", "ls_parts")  # what adds up to the loss
 PARTS = (*TERMS, "selected")
+# Functions of the label's probability p that can stand in the place of -log p, and how a kernel numbers them.
+CURVES = {"focal": 1, "flsd53": 2, "relaxation": 3}
+SMOOTHING_PARTS = {"regularization": 1, "amplification": 2, "top": 3}
 
 
 @dataclass
@@ -18,7 +21,13 @@ class RowWork:
     Attributes:
         index: (M,) int64, or None with dense targets.
         dense: (M, K) float32 or float64, or None with class indices.
-        smoothing: label smoothing that the base gives to class indices.
+        hard: with class indices, weight of the label's -log p.
+        spread: weight of the mean of -log p over all classes: label smoothing; a scalar tensor where it lives on the
+            accelerator, and then `hard` is what is left of 1.
+        mass: the sum of the two, 1 but for a made-up teacher.
+        offset: added to the value of every row.
+        curve: one of `CURVES`, in the place of -log p of the label; None for that. With class indices, nothing spread.
+        curve_parameter: gamma of "focal", alpha of "relaxation".
         dense_smoothing: label smoothing that is in `dense`, taken out to tell the labels of a row.
         label_weight: a class is a label of a dense row when its un-smoothed weight exceeds this.
         alpha: weight of the labels; the soft labels get the rest.
@@ -29,11 +38,21 @@ class RowWork:
         beta: SOSR's weight.
         maxsup: weight of the top logit's excess; a scalar tensor where it lives on the accelerator.
         cp: weight of the negative entropy.
+        logit_penalty: weight of half the squared norm.
+        margin: distance below the top logit that is free.
+        margin_weight: weight of what goes beyond it, mean over the classes.
+        part: one of `SMOOTHING_PARTS`; with class indices.
+        part_weight: its weight.
     """
 
     index: Tensor | None = None
     dense: Tensor | None = None
-    smoothing: float = 0.0
+    hard: float | Tensor = 1.0
+    spread: float | Tensor = 0.0
+    mass: float = 1.0
+    offset: float = 0.0
+    curve: str | None = None
+    curve_parameter: float = 0.0
     dense_smoothing: float = 0.0
     label_weight: float = 1e-6
     alpha: float = 1.0
@@ -44,11 +63,24 @@ class RowWork:
     beta: float | None = None
     maxsup: float | Tensor | None = None
     cp: float | None = None
+    logit_penalty: float | None = None
+    margin: float = 0.0
+    margin_weight: float | None = None
+    part: str | None = None
+    part_weight: float = 0.0
 
     @property
     def parts(self) -> tuple[str, ...]:
         """Which of `PARTS` the loss has."""
-        there = {"sosr": self.beta, "maxsup": self.maxsup, "cp": self.cp, "selected": self.beta}
+        there = {
+            "sosr": self.beta,
+            "maxsup": self.maxsup,
+            "cp": self.cp,
+            "logit_penalty": self.logit_penalty,
+            "margin": self.margin_weight,
+            "ls_parts": self.part,
+            "selected": self.beta,
+        }
         return ("base", *(name for name, value in there.items() if value is not None))
 
     def without_counting(self) -> RowWork:

@@ -10,8 +10,8 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithm and complement of the softmax.
 
     With g = z - max z and s = the sum of e^g over all classes but the top one, log p = g - log(1 + s), and 1 - p is
-    s / (1 + s) for the top class and (1 + s - e^g) / (1 + s) for others. Written so, nothing near 1 is subtracted from
-    anything near 1, neither here nor in the gradient.
+    s / (1 + s) for the top class and 1 - e^g / (1 + s) for others, whose p is at most 1/2. Written so, nothing near 1
+    is subtracted from anything near 1, neither here nor in the gradient.
 
     Args:
         logits: (M, K) float32 or float64.
@@ -25,5 +25,6 @@ def log_probabilities(logits: Tensor) -> tuple[Tensor, Tensor]:
     gap = (logits - top.values).scatter(1, top.indices, 0.0)
     power = gap.exp().scatter(1, top.indices, 0.0)
     rest = power.sum(dim=1, keepdim=True)
-    complement = (1.0 + rest - power).scatter(1, top.indices, rest) / (1.0 + rest)
+    total = 1.0 + rest
+    complement = (1.0 - power / total).scatter(1, top.indices, rest / total)
     return gap - rest.log1p(), complement.clamp(min=torch.finfo(logits.dtype).tiny ** 0.5)

@@ -6,6 +6,7 @@ section 4 (the manually designed teacher), and its code.
 
 from __future__ import annotations
 
+import functools
 import math
 from dataclasses import dataclass
 
@@ -34,6 +35,7 @@ class Teacher:
     negative_entropy: float
 
 
+@functools.cache
 def made_up_teacher(correct: float, temperature: float, num_classes: int, form: str) -> Teacher:
     """The teacher t = correct on the label and (1 - correct) / (K - 1) elsewhere, softened.
 

@@ -4,7 +4,10 @@ import torch
 
 from sosr_timm.kernels import use_kernel
 from sosr_timm.losses import create_loss
+from tests.losses.cases import takes_dense
 
+COUNTING = "ols+sosr(threshold=0.5)+maxsup+cp"
+ALL = "ce+sosr(threshold=0.9)+maxsup(start=0.2)+cp(weight=0.2)+logit_penalty(weight=0.1)+margin(margin=2.0)"
 SPECS = [
     "ce",
     "ce(smoothing=0.1)+sosr(threshold=0.5)",
@@ -12,9 +15,20 @@ SPECS = [
     "maxsup",
     "cp(weight=0.3)",
     "ols(alpha=0.3)",
-    "ols+sosr(threshold=0.5)+maxsup+cp",
-    "ce+sosr(threshold=0.9)+maxsup(start=0.2)+cp(weight=0.2)",
+    "ce(smoothing=0.1, end=0.3)+sosr(threshold=0.5)",
+    "focal",
+    "focal(gamma=0.5)+cp",
+    "focal(schedule=53)+sosr(threshold=0.4)",
+    "relaxation(alpha=0.3)+logit_penalty(weight=0.1)",
+    "tfkd(multiplier=20.0)+maxsup",
+    "margin(margin=3.0, weight=0.5)+cp",
+    "ls_parts+sosr(threshold=0.3)",
+    "ls_parts(part='amplification')",
+    "ls_parts(part='top')",
+    COUNTING,
+    ALL,
 ]
+PLAIN_ON_DENSE = ("focal", "relaxation", "tfkd")  # what the kernels have for class indices only
 SHAPES = [(1, 2), (3, 3), (257, 10), (3, 100), (257, 1000), (3, 4097)]
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 2e-6, torch.bfloat16: 8e-3, torch.float16: 1e-3}
 
@@ -36,6 +50,11 @@ def make_batch(rows, classes, dtype=torch.float32, share=0.5, seed=0, device="cp
     dense = lam * hot[index] + (1 - lam) * hot[partner]
     dense = dense.double() if dtype == torch.float64 else dense
     return logits.to(device, dtype), index.to(device), dense.to(device)
+
+
+def dense_only(spec, *targets):
+    """These dense targets, or none of them where the loss is not defined for such."""
+    return targets if takes_dense(spec) else ()
 
 
 def evaluate(kernel, spec, logits, target, factor=1.0, smoothing=0.0, steps=1):

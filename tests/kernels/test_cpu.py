@@ -6,10 +6,10 @@ import torch
 from sosr_timm.kernels import use_kernel
 from sosr_timm.kernels.cpu_block import Block
 from sosr_timm.losses import create_loss
-from tests.kernels.cases import SHAPES, SPECS, TOLERANCE, assert_same, evaluate, make_batch
+from tests.kernels.cases import ALL, COUNTING, SHAPES, SPECS, TOLERANCE, assert_same, dense_only, evaluate, make_batch
+from tests.losses.cases import targets_of
 
 KERNEL = "cpu"
-ALL = SPECS[-1]
 
 
 @pytest.mark.parametrize("spec", SPECS)
@@ -18,7 +18,7 @@ def test_shapes(spec, shape):
     if "ols" in spec and shape[1] > 1000:
         pytest.skip("400 MB of soft labels")
     logits, index, dense = make_batch(*shape)
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same(KERNEL, spec, logits, target)
 
 
@@ -26,7 +26,7 @@ def test_shapes(spec, shape):
 @pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
 def test_dtypes(spec, dtype):
     logits, index, dense = make_batch(37, 23, dtype)
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same(KERNEL, spec, logits, target, factor=1.0)
         assert_same(KERNEL, spec, logits, target, factor=-3.7)
 
@@ -56,7 +56,7 @@ def test_ties(spec):
     logits[:10] = 0.0
     logits[10:20, 2:5] = 3.0
     for threshold in ("", "sosr(threshold=0.1)"):
-        for target in (index, dense):
+        for target in targets_of(spec, index, dense):
             assert_same(KERNEL, threshold or spec, logits, target)
 
 
@@ -65,7 +65,7 @@ def test_ties(spec):
 def test_huge_logits(spec, dtype):
     logits = torch.tensor([[1e4, -1e4, 0, 1e4], [-1e4, 1e4, 1e4, 1e4], [1e4] * 4, [1e4, 0, -1e4, 5e3]], dtype=dtype)
     hot = torch.eye(4, dtype=dtype)
-    for target in (torch.tensor([0, 0, 1, 0]), 0.5 * hot + 0.5 * hot.flip(0), hot):
+    for target in [torch.tensor([0, 0, 1, 0]), *dense_only(spec, 0.5 * hot + 0.5 * hot.flip(0), hot)]:
         assert_same(KERNEL, spec, logits, target)
 
 
@@ -88,7 +88,7 @@ def test_several_blocks(monkeypatch):
         monkeypatch.setattr("sosr_timm.kernels.cpu.BLOCK", size)
         for target in (index, dense):
             assert_same(KERNEL, ALL, logits, target)
-            assert_same(KERNEL, SPECS[-2], logits, target, steps=3)
+            assert_same(KERNEL, COUNTING, logits, target, steps=3)
 
 
 def test_evaluation_and_no_grad():

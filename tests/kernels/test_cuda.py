@@ -5,7 +5,8 @@ import torch
 
 from sosr_timm.kernels import choose_kernel
 from sosr_timm.losses import create_loss
-from tests.kernels.cases import SPECS, TOLERANCE, assert_same, make_batch
+from tests.kernels.cases import ALL, SPECS, TOLERANCE, assert_same, make_batch
+from tests.losses.cases import targets_of
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 SHAPES = [(1, 2), (3, 3), (257, 10), (257, 1000), (3, 4097), (5, 21_841), (2, 50_000)]
@@ -19,7 +20,7 @@ def test_shapes(spec, shape):
         pytest.skip("gigabytes of soft labels")
     logits, index, dense = make_batch(*shape, device="cuda")
     assert choose_kernel(logits) == "plain", "the kernel has to be asked for"
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same("triton", spec, logits, target)
 
 
@@ -27,7 +28,7 @@ def test_shapes(spec, shape):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dtypes_and_factor(spec, dtype):
     logits, index, dense = make_batch(37, 23, dtype, device="cuda")
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same("triton", spec, logits, target, factor=-3.7)
 
 
@@ -52,7 +53,7 @@ def test_never_waits_for_the_host(spec):
 def test_memory():
     """The gradient, and nothing else as large as the logits."""
     logits, index, _ = make_batch(512, 1000, device="cuda")
-    loss, leaf = create_loss(SPECS[-1]).cuda(), logits.requires_grad_()
+    loss, leaf = create_loss(ALL).cuda(), logits.requires_grad_()
     loss(leaf, index).backward()
     leaf.grad = None
     torch.cuda.synchronize()

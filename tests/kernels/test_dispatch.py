@@ -7,9 +7,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from sosr_timm.kernels import choose_kernel, use_kernel
 from sosr_timm.kernels.dispatch import VARIABLE
 from sosr_timm.losses import create_loss
-from tests.kernels.cases import SPECS, make_batch
-
-ALL = SPECS[-1]
+from tests.kernels.cases import ALL, make_batch
 
 
 def test_by_device_and_dtype():

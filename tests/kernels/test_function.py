@@ -8,11 +8,11 @@ import torch
 
 from sosr_timm.kernels import use_kernel
 from sosr_timm.losses import create_loss
-from tests.kernels.cases import SPECS, make_batch
+from tests.kernels.cases import ALL, SPECS, make_batch
+from tests.losses.cases import targets_of
 
 # They call losses with schedules and without the calls between epochs, which is what losses/test_reminder.py is about.
 pytestmark = pytest.mark.filterwarnings("ignore:.*set_progress..? was never called")
-ALL = SPECS[-1]
 
 
 @pytest.mark.parametrize("backward", [False, True])
@@ -52,7 +52,7 @@ def test_backward_twice_through_a_retained_graph(dtype):
 def test_second_derivatives(spec):
     logits, index, dense = make_batch(4, 3, torch.float64)
     logits = logits / 8
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         loss = create_loss(spec)
         results = []
         for kernel in ("cpu", "plain"):

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sosr_timm.losses import create_loss
-from tests.kernels.cases import SPECS, TOLERANCE, assert_same, evaluate, make_batch
+from tests.kernels.cases import ALL, SPECS, TOLERANCE, assert_same, dense_only, evaluate, make_batch
+from tests.losses.cases import targets_of
 
 pytestmark = pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") != "1", reason="needs TRITON_INTERPRET=1")
 DTYPES = [dtype for dtype in TOLERANCE if dtype != torch.float64]
@@ -19,7 +20,7 @@ DTYPES = [dtype for dtype in TOLERANCE if dtype != torch.float64]
 @pytest.mark.parametrize("shape", [(1, 2), (3, 3), (5, 100), (2, 1000)], ids=str)
 def test_shapes(spec, shape):
     logits, index, dense = make_batch(*shape)
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same("triton", spec, logits, target)
 
 
@@ -27,7 +28,7 @@ def test_shapes(spec, shape):
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_dtypes_and_factor(spec, dtype):
     logits, index, dense = make_batch(7, 11, dtype)
-    for target in (index, dense):
+    for target in targets_of(spec, index, dense):
         assert_same("triton", spec, logits, target, factor=-3.7)
 
 
@@ -35,15 +36,15 @@ def test_dtypes_and_factor(spec, dtype):
 def test_rows_longer_than_a_block(spec, monkeypatch):
     monkeypatch.setattr("sosr_timm.kernels.triton_rows.ONE_BLOCK", 16)
     logits, index, dense = make_batch(4, 35)
-    assert_same("triton", spec, logits, index)
-    assert_same("triton", spec, logits.round(), dense)
+    for target in targets_of(spec, index, dense):
+        assert_same("triton", spec, logits.round() if target is dense else logits, target)
 
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_huge_logits_and_ties(spec):
     logits = torch.tensor([[1e4, -1e4, 0, 1e4], [-1e4, 1e4, 1e4, 1e4], [1e4] * 4, [1e4, 0, -1e4, 5e3]])
     hot = torch.eye(4)
-    for target in (torch.tensor([0, 0, 1, 0]), 0.5 * hot + 0.5 * hot.flip(0), hot):
+    for target in [torch.tensor([0, 0, 1, 0]), *dense_only(spec, 0.5 * hot + 0.5 * hot.flip(0), hot)]:
         assert_same("triton", spec, logits, target)
 
 
@@ -62,8 +63,8 @@ def test_smoothing_strides_and_counting():
     for target in (index, dense * 0.9 + 0.1 / 9):
         assert_same("triton", "ce+sosr(threshold=0.6)+cp", logits, target, smoothing=0.1)
     for strided in (logits.t().contiguous().t(), logits[:, :1].expand(-1, 9)):
-        assert_same("triton", SPECS[-1], strided, index)
-    assert_same("triton", SPECS[-1], logits, dense.t().contiguous().t())
+        assert_same("triton", ALL, strided, index)
+    assert_same("triton", ALL, logits, dense.t().contiguous().t())
     for target in (index, dense):
         assert_same("triton", "ols+sosr", logits, target, steps=3)
 
@@ -71,5 +72,5 @@ def test_smoothing_strides_and_counting():
 def test_no_gradient_wanted(monkeypatch):
     monkeypatch.setenv("SOSR_TIMM_KERNEL", "triton")
     logits, index, _ = make_batch(5, 6)
-    loss = create_loss(SPECS[-1])
+    loss = create_loss(ALL)
     assert loss(logits, index).item() == loss(logits.requires_grad_(), index).item()

@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from numpy.testing import assert_allclose
 
+from sosr_timm.kernels import use_kernel
 from sosr_timm.losses import create_loss
 from tests.losses import oracles
 from tests.losses.cases import batch
@@ -62,13 +63,15 @@ def test_a_mixed_target_is_the_mean_of_its_labels_by_weight():
 @pytest.mark.parametrize("gamma", [0.5, 1.0, 3.0])
 @pytest.mark.parametrize("margin", [1.0, 8.0, 15.0, 40.0])
 @pytest.mark.parametrize("label", [0, 1])
-def test_float32_keeps_its_digits(margin, gamma, label):
+@pytest.mark.parametrize("kernel", ["plain", "cpu"])
+def test_float32_keeps_its_digits(kernel, margin, gamma, label):
     loss, index = create_loss(f"focal(gamma={gamma})"), torch.tensor([label])
     exact = torch.tensor([[margin, 0.0, -1.0]], dtype=torch.float64, requires_grad=True)
     single = exact.detach().float().requires_grad_()
-    for logits in (exact, single):
-        loss(logits, index).backward()
-    assert loss(single, index).item() == pytest.approx(loss(exact, index).item(), rel=3e-5)
+    with use_kernel(kernel):
+        for logits in (exact, single):
+            loss(logits, index).backward()
+        assert loss(single, index).item() == pytest.approx(loss(exact, index).item(), rel=3e-5)
     assert_allclose(single.grad, exact.grad, rtol=3e-5, atol=1e-44)  # the smallest float32
 
 
