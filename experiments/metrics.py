@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sosr_timm.metrics.titles import ONE_CLASS
+
 
 @dataclass(frozen=True)
 class Metric:
@@ -26,11 +28,13 @@ def value_of(metrics: Mapping[str, float], name: str) -> float:
     return metrics.get(f"{name}_ema", metrics[name])
 
 
-TOP1 = Metric("top-1 %", lambda metrics: value_of(metrics, "top1"), True)
-TOP5 = Metric("top-5 %", lambda metrics: value_of(metrics, "top5"), True)
-ERROR1 = Metric("top-1 error %", lambda metrics: 100 - value_of(metrics, "top1"), False)
-ERROR5 = Metric("top-5 error %", lambda metrics: 100 - value_of(metrics, "top5"), False)
-ECE = Metric("ECE %", lambda metrics: 100 * value_of(metrics, "ece"), False)
+TOP1 = Metric(ONE_CLASS["top1"].heading, lambda metrics: value_of(metrics, "top1"), True)
+TOP5 = Metric(ONE_CLASS["top5"].heading, lambda metrics: value_of(metrics, "top5"), True)
+ERROR1 = Metric(f"{ONE_CLASS['top1'].name} error %", lambda metrics: 100 - value_of(metrics, "top1"), False)
+ERROR5 = Metric(f"{ONE_CLASS['top5'].name} error %", lambda metrics: 100 - value_of(metrics, "top5"), False)
+NLL = Metric(ONE_CLASS["loss"].heading, lambda metrics: value_of(metrics, "loss"), False)
+ECE = Metric(ONE_CLASS["ece"].heading, lambda metrics: value_of(metrics, "ece"), False)
+ECE_PERCENT = Metric(f"{ONE_CLASS['ece'].name} %", lambda metrics: 100 * value_of(metrics, "ece"), False)
 METRICS = {
     "top1": TOP1,
     "top1_best": TOP1,
@@ -39,7 +43,7 @@ METRICS = {
     "top1_err": ERROR1,
     "top1_err_best": ERROR1,
     "top5_err": ERROR5,
-    "ece_percent": ECE,
+    "ece_percent": ECE_PERCENT,
 }
 
 

@@ -1,4 +1,4 @@
-"""How the runs of a table ended; durations in words."""
+"""How the runs of a table ended."""
 
 from __future__ import annotations
 
@@ -24,9 +24,3 @@ class Outcome:
     stopped: list[Job] = field(default_factory=list)
     busy: list[Job] = field(default_factory=list)
     signal: int = 0
-
-
-def duration(seconds: float) -> str:
-    """Seconds in words."""
-    minutes = seconds / 60
-    return f"{seconds:.0f} s" if minutes < 2 else f"{minutes:.0f} min" if minutes < 120 else f"{minutes / 60:.1f} h"

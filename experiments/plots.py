@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from experiments.statistics import Mean
-from sosr_timm.files import replacing
+from sosr_timm.metrics.plots import BLUE, GREY, RED, legend_below, new_plot, save_plot
 
-BLUE, RED, GREY = "#3b6ea5", "#c8553d", "#555555"
 MOST_CURVES = 10  # as many colours as can be told apart
 
 
 def rows_plot(
     path: str | os.PathLike,
+    title: str,
     best: Mapping[str, Mean],
     last: Mapping[str, Mean],
     curves: Mapping[str, Sequence[float]],
@@ -26,17 +26,18 @@ def rows_plot(
 
     Args:
         path: of the PNG, replaced in one step.
+        title: of the plot.
         best: row -> value of the best epoch.
         last: row -> value of the last epoch.
         curves: row -> mean top-1 % after each epoch.
         metric: its title.
     """
-    from matplotlib.figure import Figure
     from matplotlib.ticker import MaxNLocator
 
     shown = {name: curve for name, curve in curves.items() if len(curve) > 1}
     with_curves = 0 < len(shown) <= MOST_CURVES
-    figure = Figure(figsize=(11 if with_curves else 6.5, 0.32 * len(best) + 1.8), layout="constrained")
+    lines_of_legend = 0.25 * (2 + len(shown) * with_curves) / 2
+    figure = new_plot(title, (11 if with_curves else 6.5, 0.32 * len(best) + 2.2 + lines_of_legend))
     panels = figure.subplots(1, 2 if with_curves else 1, squeeze=False)[0]
     places = np.arange(len(best))[::-1]
     for shift, means, colour, title in ((0.14, best, BLUE, "best epoch"), (-0.14, last, RED, "last epoch")):
@@ -53,22 +54,24 @@ def rows_plot(
         )
     panels[0].set_yticks(places, list(best), fontsize=8)
     panels[0].set(xlabel=f"{metric}, mean and 95 % interval", ylim=(-0.6, len(best) - 0.4))
-    panels[0].legend(fontsize=8, frameon=False)
+    panels[0].set_title("best and last epoch", fontsize=10)
     panels[0].grid(axis="x", color="#dddddd", linewidth=0.6)
     if with_curves:
         for name, curve in shown.items():
-            panels[1].plot(np.arange(1, len(curve) + 1), curve, marker="o", markersize=3, linewidth=1.2, label=name)
+            panels[1].plot(np.arange(len(curve)), curve, marker="o", markersize=3, linewidth=1.2, label=name)
         panels[1].set(xlabel="evaluated epoch", ylabel="top-1 %, mean over seeds")
         panels[1].xaxis.set_major_locator(MaxNLocator(integer=True))
-        panels[1].legend(fontsize=7, frameon=False)
+        panels[1].set_title("learning curves", fontsize=10)
         panels[1].grid(color="#dddddd", linewidth=0.6)
     for axes in panels:
         axes.spines[["top", "right"]].set_visible(False)
-    write_plot(figure, path)
+    legend_below(figure, widest=3.0)
+    save_plot(figure, path)
 
 
 def grid_plot(
     path: str | os.PathLike,
+    title: str,
     names: tuple[str, str],
     values: Mapping[tuple[Any, Any], Mean],
     reference: Mean | None,
@@ -78,16 +81,15 @@ def grid_plot(
 
     Args:
         path: of the PNG, replaced in one step.
+        title: of the plot.
         names: of the two hyper-parameters, down and across.
         values: (down, across) -> value; a pair without one stays empty.
         reference: value of the row that the grid is compared with.
         metric: its title.
     """
-    from matplotlib.figure import Figure
-
     down, across = (sorted({pair[axis] for pair in values}) for axis in (0, 1))
     field = np.array([[values[a, b].value if (a, b) in values else np.nan for b in across] for a in down])
-    figure = Figure(figsize=(1.25 * len(across) + 2.6, 0.75 * len(down) + 1.8), layout="constrained")
+    figure = new_plot(title, (1.25 * len(across) + 2.6, 0.75 * len(down) + 2.2))
     axes = figure.subplots()
     image = axes.imshow(field, cmap="viridis", aspect="auto")
     figure.colorbar(image, ax=axes, label=metric)
@@ -103,10 +105,4 @@ def grid_plot(
     axes.set(xlabel=names[1], ylabel=names[0])
     if reference is not None:
         axes.set_title(f"without it: {reference}", fontsize=9, color=GREY)
-    write_plot(figure, path)
-
-
-def write_plot(figure: Any, path: str | os.PathLike) -> None:
-    """Write a PNG in one step, with the same bytes for the same content."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110, metadata={"Software": None})
+    save_plot(figure, path)

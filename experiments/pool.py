@@ -14,8 +14,10 @@ from typing import IO
 
 from experiments.collect import record_of
 from experiments.jobs import RESULT, Job
-from experiments.outcome import Outcome, duration
+from experiments.outcome import Outcome
 from experiments.record import save_record
+from sosr_timm.metrics.titles import ONE_CLASS
+from sosr_timm.text import duration
 from tools.checkout import ROOT, shown
 
 TAIL = 15  # lines of a failed run's log that are shown
@@ -138,8 +140,8 @@ class Pool:
             self.outcome.failed.append(job)
             return
         self.outcome.done.append(job)
-        best, last = record.run.best["top1"], record.run.last["top1"]
-        self.say(f"done {job.name}: best top-1 {best:.2f} %, last {last:.2f} %")
+        best, last = (ONE_CLASS["top1"].text(metrics["top1"]) for metrics in (record.run.best, record.run.last))
+        self.say(f"done {job.name}: best {best}, last {last}")
 
     def _fail(self, job: Job, code: int) -> None:
         job.failure.write_text(f"{code}\n", encoding="utf-8")

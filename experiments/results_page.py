@@ -10,7 +10,6 @@ import numpy as np
 
 from experiments.groups import Group, grouped
 from experiments.jobs import RESULTS
-from experiments.markdown import markdown_table
 from experiments.metrics import TOP1, metric_of
 from experiments.plots import grid_plot, rows_plot
 from experiments.published import KEYS
@@ -20,6 +19,7 @@ from experiments.table_file import TABLES, read_table, table_names
 from experiments.tables import Table
 from sosr_timm.errors import UserError
 from sosr_timm.files import write_text
+from sosr_timm.text import counted, markdown_table
 from tools.checkout import ROOT
 
 DOCUMENT = ROOT / "docs" / "results.md"
@@ -60,7 +60,7 @@ def report(parsed: argparse.Namespace) -> int:
         if old.name not in plots:
             old.unlink()
     write_text(DOCUMENT, text)
-    print(f"{DOCUMENT.relative_to(ROOT)} and {len(plots)} plots written")
+    print(f"{DOCUMENT.relative_to(ROOT)} and {counted(len(plots), 'plot')} written")
     return 0
 
 
@@ -115,16 +115,17 @@ def plot_of(table: Table, group: Group):
     rows = [row for row in table.rows if group.of(row)]
     if len(rows) < 2:
         return None
+    title = f"{table.title}: {group.title}" if group.title else table.title
     in_grid = [row for row in rows if len(row.key.keys() - set(KEYS)) == 2]
     if len(in_grid) > 1:
         names = tuple(name for name in in_grid[0].key if name not in KEYS)
         values = {tuple(row.key[name] for name in names): group.mean(row, metric, "best") for row in in_grid}
         reference = table.reference_of(in_grid[0])
         without = group.mean(reference, metric, "best") if reference else None
-        return lambda path: grid_plot(path, names, values, without, f"{metric.title}, best epoch")
+        return lambda path: grid_plot(path, title, names, values, without, f"{metric.title}, best epoch")
     best, last = ({row.title: group.mean(row, metric, epoch) for row in rows} for epoch in ("best", "last"))
     curves = {row.title: mean_curve([record.curve for record in group.of(row).values()]) for row in rows}
-    return lambda path: rows_plot(path, best, last, curves, metric.title)
+    return lambda path: rows_plot(path, title, best, last, curves, metric.title)
 
 
 def mean_curve(curves: list[list[float]]) -> list[float]:

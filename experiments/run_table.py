@@ -19,6 +19,7 @@ from experiments.tables import choose_rows
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import plain
+from sosr_timm.text import counted
 from tools.checkout import shown
 
 
@@ -44,7 +45,7 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         print(estimate(missing, len(jobs) - len(missing)))
         return 0
     if not missing:
-        print(f"{table.name}: all {len(jobs)} runs are done")
+        print(f"{table.name}: {counted(len(jobs), 'run')}, already finished: nothing to do")
         return 0
     missing, waiting = without_waiting(missing)
     if not missing:
@@ -53,11 +54,12 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     places = slots(parsed.jobs, bool(parsed.launcher))[: len(missing)]
     each = " ".join(f"{name}={value}" for name, value in places[0].items()) or "the environment of its launcher"
     print(
-        f"{table.name}: {len(missing)} of {len(jobs)} runs to do, {len(places)} at a time, each with {each}", flush=True
+        f"{table.name}: {len(missing)} of {counted(len(jobs), 'run')} to do, {len(places)} at a time, each with {each}",
+        flush=True,
     )
     outcome = Pool(places, command, lambda line: print(line, flush=True)).run(missing)
     if outcome.signal:
-        print(f"stopped {len(outcome.stopped)} runs; run the same command again to resume them")
+        print(f"stopped {counted(len(outcome.stopped), 'run')}; run the same command again to resume")
         return 128 + outcome.signal
     print(f"{table.name}: {len(outcome.done)} done, {len(outcome.failed)} failed, {len(outcome.stopped)} stopped")
     return 1 if outcome.failed or outcome.stopped or waiting else 0
@@ -122,5 +124,5 @@ def estimate(jobs: Sequence[Job], done: int) -> str:
     counts = [job.values.get("train_num_samples") or job.table.training_images for job in jobs]
     images = sum(job.epochs * count for job, count in zip(jobs, counts, strict=True))
     replaced = any("dataset" in job.conditions and not job.values.get("train_num_samples") for job in jobs)
-    amount = "images of a data set whose size is not in the table" if replaced else f"{images:,} training images"
-    return f"{len(jobs)} runs to do, {done} done; {epochs:,} epochs, {amount}"
+    amount = "images of a data set whose size is not in the table" if replaced else counted(images, "training image")
+    return f"{counted(len(jobs), 'run')} to do, {done} done; {counted(epochs, 'epoch')}, {amount}"

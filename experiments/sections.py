@@ -6,16 +6,14 @@ import math
 from collections.abc import Callable
 
 from experiments.groups import Group
-from experiments.markdown import markdown_table
-from experiments.metrics import TOP1, Metric, metric_of, value_of
+from experiments.metrics import ECE, NLL, TOP1, metric_of
 from experiments.published import published_table
 from experiments.statistics import Mean
 from experiments.tables import Row, Table
+from sosr_timm.text import counted, markdown_table
 from tools.readme_page import machine
 
 NOT_RUN = "not run"
-NLL = Metric("NLL", lambda metrics: value_of(metrics, "loss"), False)
-ECE = Metric("ECE", lambda metrics: value_of(metrics, "ece"), False)
 
 
 def section(table: Table, groups: list[Group], unmatched: int, picture: Callable[[Group], str | None]) -> str:
@@ -41,7 +39,7 @@ def section(table: Table, groups: list[Group], unmatched: int, picture: Callable
         parts.append(ours_alone(table, group, rows))
         parts += after(table, group, picture)
     if unmatched:
-        parts.append(f"Not shown: {unmatched} stored runs whose settings are no longer those of the table.")
+        parts.append(f"Not shown: {counted(unmatched, 'stored run')} whose settings are no longer those of the table.")
     return "\n\n".join(parts)
 
 
@@ -49,7 +47,7 @@ def of_source(name: str) -> str:
     """The source of a published table."""
     table = published_table(name)
     trust = {"primary": "read in the source itself", "secondary": "from a summary, not checked against the source"}
-    runs = f"{table.runs} runs" if table.runs else "number of runs not stated"
+    runs = counted(table.runs, "run") if table.runs else "number of runs not stated"
     text = f"Published as `{name}`: {table.source}; {trust.get(table.trust, 'a third party')}; {runs}"
     return f"{text}. {table.note[:1].upper()}{table.note[1:]}." if table.note else f"{text}."
 
@@ -85,7 +83,13 @@ def letter(position: int) -> str:
 def ours_alone(table: Table, group: Group, rows: list[Row] | tuple[Row, ...]) -> str:
     """Rows with our values."""
     metric = metric_of(table.metrics[0]) or TOP1
-    columns = ("row", f"{metric.title}, best epoch", f"{metric.title}, last epoch", "NLL, last", "ECE, last", "n")
+    columns = (
+        "row",
+        f"{metric.title}, best epoch",
+        f"{metric.title}, last epoch",
+        *(f"{other.title}, last" for other in (NLL, ECE)),
+        "n",
+    )
     lines = []
     for row in rows:
         best = group.mean(row, metric, "best")
@@ -125,6 +129,6 @@ def after(table: Table, group: Group, picture: Callable[[Group], str | None]) ->
     if path:
         parts.append(f"![{table.title}]({path})")
     hours = sum(record.run.seconds for record in group.runs) / 3600
-    machines = sorted({machine(record.run).replace("\\|", "|") for record in group.runs})
-    parts.append(f"{len(group.runs)} runs, {hours:.2f} hours in all, on {'; '.join(machines)}.")
+    machines = sorted({machine(record.run) for record in group.runs})
+    parts.append(f"{counted(len(group.runs), 'run')}, {hours:.2f} hours in all, on {'; '.join(machines)}.")
     return parts

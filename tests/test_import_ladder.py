@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
 LADDER = [
-    {"version", "errors", "registry", "environment", "files", "published"},
+    {"version", "errors", "registry", "text", "environment", "files", "published"},
     {"results"},
     {"kernels", "extras"},
     {"losses", "models", "metrics"},

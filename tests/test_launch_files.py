@@ -157,7 +157,7 @@ def test_a_signalled_job_is_saved_requeued_and_resumed_to_its_end(slurm, tmp_pat
 
     done, requests = slurm("preempt_and_requeue.sbatch", *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "goes on from" in done.stdout
+    assert "resumes from" in done.stdout
     assert requests == []
     assert (run.path / "result.json").is_file()
     assert len(run.summary.read_text().splitlines()) == 1 + 40

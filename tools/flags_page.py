@@ -10,12 +10,14 @@ import yaml
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.load import differences_of, foreign_of, refusals_of
 from sosr_timm.options.timm_flags import Foreign
+from sosr_timm.text import markdown_table
 from tools.checkout import ROOT
 from tools.generated import run_writer
 from tools.options_page import PROGRAMS, written
 
 LIST = ROOT / "tests" / "fixtures" / "timm_flags.yaml"
 PAGE = ROOT / "docs" / "flags.md"
+COLUMNS = ("flag", "timm's default", "here", "meaning, or why not")
 SAME, DIFFERENT, OTHER_NAME, FOREIGN = "same", "different", "other name", "no option"
 REFUSED, MISSING = "refused", "missing"
 STATUSES = (SAME, DIFFERENT, OTHER_NAME, FOREIGN, REFUSED, MISSING)
@@ -144,19 +146,17 @@ def page() -> str:
         counts = {status: sum(row.status == status for row in lines) for status in STATUSES}
         summary = ", ".join(f"{count} {status}" for status, count in counts.items() if count)
         text += f"\n## {program}\n\n{len(lines)} flags: {summary}.\n\n"
-        text += "| flag | timm's default | here | meaning, or why not |\n| --- | --- | --- | --- |\n"
-        text += "".join(line(row) for row in lines)
-        text += "\nFlags of older versions:\n\n| flag | here |\n| --- | --- |\n"
-        text += "".join(f"| `{name}` | {explained(flag)} |\n" for name, flag in older_flags(program).items())
+        text += markdown_table(COLUMNS, [cells(row) for row in lines])
+        older = [(f"`{name}`", explained(flag)) for name, flag in older_flags(program).items()]
+        text += f"\n\nFlags of older versions:\n\n{markdown_table(('flag', 'here'), older)}\n"
     return text
 
 
-def line(row: Row) -> str:
-    """One line of a table."""
+def cells(row: Row) -> tuple[str, ...]:
+    """A row of a table."""
     names = ", ".join(f"`{name}`" for name in row.flag.names)
     default = row.flag.default
-    cells = (names, written(tuple(default) if isinstance(default, list) else default), row.status, row.note)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return (names, written(tuple(default) if isinstance(default, list) else default), row.status, row.note)
 
 
 if __name__ == "__main__":

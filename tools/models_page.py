@@ -9,12 +9,15 @@ from pathlib import Path
 import timm
 from timm.models import get_pretrained_cfg
 
+from sosr_timm.metrics.titles import ONE_CLASS
 from sosr_timm.models.weights import HUB_ORGANISATION, PUBLISHED, SHIPPED
 from sosr_timm.results import load_result
+from sosr_timm.text import markdown_table
 from tools.checkout import ROOT
 from tools.generated import run_writer
 
 PAGE = ROOT / "MODELS.md"
+METRICS = ("top1", "loss", "ece")
 PREFACE = f"""\
 # Models
 
@@ -47,21 +50,19 @@ def page() -> str:
 
 def shipped_table(folders: list[Path]) -> list[str]:
     """A row for each folder, and the command that trained it."""
-    lines = ["| name | loss | epochs | weights of | top-1 % | NLL | ECE | card |"]
-    lines.append("| --- | --- | ---: | --- | ---: | ---: | ---: | --- |")
-    commands = []
+    headings = [ONE_CLASS[name].heading for name in METRICS]
+    rows, commands = [], []
     for folder in folders:
         result = load_result(folder / "result.json")
         evaluation = json.loads((folder / "evaluation.json").read_text(encoding="utf-8"))
-        figures = evaluation["weights"]["weights"]
+        values = [ONE_CLASS[name].value(evaluation["weights"]["weights"][name]) for name in METRICS]
         epoch = int(evaluation["subject"].split()[-1].removeprefix("epoch").partition("-")[0])
         card = (folder / "README.md").relative_to(ROOT).as_posix()
-        lines.append(
-            f"| `{folder.name}` | `{result.loss}` | {result.epochs} | epoch {epoch} | {figures['top1']:.2f} "
-            f"| {figures['loss']:.4f} | {figures['ece']:.4f} | [card]({card}) |"
-        )
+        about = [f"`{folder.name}`", f"`{result.loss}`", str(result.epochs), f"epoch {epoch}"]
+        rows.append([*about, *values, f"[card]({card})"])
         commands += [f"\n`{folder.name}` was trained by\n", f"    accelerate launch {result.command}"]
-    return [*lines, *commands]
+    columns = ("name", "loss", "epochs", "weights of", *headings, "card")
+    return [markdown_table(columns, rows, ("epochs", *headings)), *commands]
 
 
 def waiting_lines(name: str) -> list[str]:

@@ -8,10 +8,12 @@ from typing import Any
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.text import markdown_table
 from tools.checkout import ROOT
 from tools.generated import run_writer
 
 PAGE = ROOT / "docs" / "options.md"
+COLUMNS = ("flag", "takes", "default", "meaning")
 PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
 PREFACE = """\
 # Options
@@ -34,24 +36,20 @@ def page() -> str:
 
 def section(program: str, groups: type) -> str:
     """The options of one program, a table for each group."""
-    lines = [f"\n## {program}\n"]
-    group = None
+    rows: dict[str, list[tuple[str, ...]]] = {}
     for option in options_of(groups).values():
-        if option.group != group:
-            group = option.group
-            lines.append(f"\n### {group}\n\n| flag | takes | default | meaning |\n| --- | --- | --- | --- |\n")
-        lines.append(row(option, marks=program == "train.py"))
-    return "".join(lines)
+        rows.setdefault(option.group, []).append(cells(option, marks=program == "train.py"))
+    tables = (f"\n\n### {group}\n\n{markdown_table(COLUMNS, found)}" for group, found in rows.items())
+    return f"\n## {program}{''.join(tables)}\n"
 
 
-def row(option: Option, marks: bool) -> str:
-    """One line of a table; `marks` adds the star of what may change on resume."""
+def cells(option: Option, marks: bool) -> tuple[str, ...]:
+    """A row of a table; `marks` adds the star of what may change on resume."""
     names = ", ".join(f"`{name}`" for name in (option.flag, *option.also))
     if option.positional:
         names += " or bare"
     star = " *" if marks and option.scope != TRAINING else ""
-    cells = (names + star, takes(option), written(option.default), option.help)
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return (names + star, takes(option), written(option.default), option.help)
 
 
 def takes(option: Option) -> str:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import sys
 
+from sosr_timm.metrics.titles import ONE_CLASS
 from sosr_timm.results import RunResult, load_results
+from sosr_timm.text import markdown_table
 from tools import benchmark_lines as benchmarks
 from tools.checkout import ROOT
 from tools.generated import run_writer
@@ -15,8 +17,9 @@ BEGIN, END = "<!-- results:begin -->", "<!-- results:end -->"
 BENCHMARK_MARKS = ("<!-- benchmarks:begin -->", "<!-- benchmarks:end -->")
 NONE_YET = "No finished run is stored in `results/` yet."
 COLUMNS = (
-    *("model", "data", "loss", "options", "seed", "epochs", "best top-1 %", "last top-1 %"),
-    *("NLL", "ECE", "minutes"),
+    *("model", "data", "loss", "options", "seed", "epochs"),
+    *(f"{epoch} {ONE_CLASS['top1'].heading}" for epoch in ("best", "last")),
+    *(ONE_CLASS["loss"].heading, ONE_CLASS["ece"].heading, "minutes"),
 )
 NUMBERS = COLUMNS[4:]
 # What has a column of its own, or changes no figure.
@@ -30,9 +33,8 @@ def table(results: list[RunResult]) -> str:
     ordered = sorted(
         results, key=lambda run: (run.dataset, run.model, run.epochs, run.loss, options(run.command), run.seed)
     )
-    lines = [COLUMNS, ["---:" if column in NUMBERS else "---" for column in COLUMNS], *map(cells, ordered)]
     machines = sorted({machine(run) for run in results})
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\nMachine: {'; '.join(machines)}."
+    return markdown_table(COLUMNS, [cells(run) for run in ordered], NUMBERS) + f"\n\nMachine: {'; '.join(machines)}."
 
 
 def cells(run: RunResult) -> list[str]:
@@ -40,14 +42,14 @@ def cells(run: RunResult) -> list[str]:
     return [
         run.model,
         run.dataset,
-        f"`{run.loss}`".replace("|", "\\|"),
+        f"`{run.loss}`",
         options(run.command),
         str(run.seed),
         str(run.epochs),
-        rounded(run.best, "top1", 2),
-        rounded(run.last, "top1", 2),
-        rounded(run.last, "loss", 4),
-        rounded(run.last, "ece", 4),
+        rounded(run.best, "top1"),
+        rounded(run.last, "top1"),
+        rounded(run.last, "loss"),
+        rounded(run.last, "ece"),
         f"{run.seconds / 60:,.0f}",
     ]
 
@@ -61,20 +63,20 @@ def options(command: str) -> str:
             keep = word.partition("=")[0] not in NO_OPTION
         if keep:
             kept.append(word)
-    return f"`{' '.join(kept)}`".replace("|", "\\|") if kept else ""
+    return f"`{' '.join(kept)}`" if kept else ""
 
 
-def rounded(metrics: dict[str, float], name: str, digits: int) -> str:
+def rounded(metrics: dict[str, float], name: str) -> str:
     """A metric, or a dash where the run has none."""
     value = metrics.get(name, math.nan)
-    return f"{value:.{digits}f}" if math.isfinite(value) else "-"
+    return ONE_CLASS[name].value(value) if math.isfinite(value) else "-"
 
 
 def machine(run: RunResult) -> str:
     """The processes and what they ran on."""
     gpus = run.environment.get("gpus") or []
     device = gpus[0] if gpus else f"{run.environment.get('cpu', 'CPU')}, {run.environment.get('cores', '?')} cores"
-    return f"{run.processes} x {device}".replace("|", "\\|")
+    return f"{run.processes} x {device}"
 
 
 def updated(readme: str, block: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:

@@ -17,20 +17,16 @@ from sosr_timm.hub.methods import Method, methods_of
 from sosr_timm.hub.model_folder import Model
 from sosr_timm.hub.published import method_of, published_values
 from sosr_timm.losses.spec import parse_loss
+from sosr_timm.metrics.titles import ONE_CLASS, titles
 from sosr_timm.models.weights import needs_this_package
 from sosr_timm.results import RunResult
 from sosr_timm.setup.stored_run import StoredRun
+from sosr_timm.text import counted, markdown_table
 from sosr_timm.validation.reports import RELIABILITY
 
 TEMPLATE = Path(__file__).parent / "card.md.jinja"
-# Key in evaluation.json, its name on the Hub, its name for people, digits in the card.
-METRICS = (
-    ("top1", "accuracy", "Top-1 accuracy (%)", 2),
-    ("top5", "accuracy", "Top-5 accuracy (%)", 2),
-    ("loss", "nll", "Negative log-likelihood (nats)", 4),
-    ("ece", "ece", "Expected calibration error", 4),
-    ("brier", "brier_score", "Brier score", 4),
-)
+# The Hub's names of our metrics.
+HUB_NAMES = {"top1": "accuracy", "top5": "accuracy", "loss": "nll", "ece": "ece", "brier": "brier_score"}
 TIMM_BIBTEX = """\
 @misc{rw2019timm,
   title     = {PyTorch Image Models},
@@ -61,7 +57,7 @@ def write_card(
         run: it comes from.
         result: the run's record.
         evaluation: evaluation.json of the checkpoint.
-        title: which weights of it ("weights", "average of weights").
+        title: which weights of it ("weights", "ema").
         dataset: the run's.
         files: beside the card.
 
@@ -90,10 +86,11 @@ def write_card(
         methods=methods,
         count=f"{metrics['count']:,}",
         bins=len(metrics["reliability"]["count"]),
-        figures=[f"{metrics[name]:.{digits}f}" for name, _, _, digits in METRICS],
+        metrics=metrics_table(metrics, model.network.num_classes),
         reliability=RELIABILITY in files,
-        published=published_values(dataset.key, result.model, method_of(spec, run.options.augmentation)),
-        best_top1=f"{result.best['top1']:.2f}",
+        published=published_table(
+            published_values(dataset.key, result.model, method_of(spec, run.options.augmentation)), result
+        ),
         own_network=needs_this_package(model.architecture),
         image_mode=form.image_mode,
         height=form.height,
@@ -101,7 +98,7 @@ def write_card(
         num_classes=model.network.num_classes,
         num_features=model.network.num_features,
         feature_shape=tuple(features.shape),
-        training=training_rows(model, run, result, dataset),
+        training=markdown_table(("", ""), training_rows(model, run, result, dataset)),
         timm_bibtex=TIMM_BIBTEX,
     )
     path.write_text(str(card).rstrip() + "\n", encoding="utf-8")
@@ -127,11 +124,11 @@ def card_data(
             dataset_type=dataset.hub_id or dataset.key,
             dataset_name=dataset.title,
             dataset_split=run.options.data.val_split,
-            metric_type=kind,
-            metric_name=name,
-            metric_value=metrics[key],
+            metric_type=HUB_NAMES[name],
+            metric_name=f"{title.full} ({title.unit})" if title.unit else title.full,
+            metric_value=metrics[name],
         )
-        for key, kind, name, _ in METRICS
+        for name, title in titles(num_classes=model.network.num_classes).items()
     ]
     named = run.options.model.model
     base = named.partition(":")[2] if named.startswith(("hf-hub:", "hf_hub:")) else None
@@ -149,13 +146,32 @@ def card_data(
     )
 
 
+def metrics_table(metrics: dict[str, Any], num_classes: int) -> str:
+    """The metrics of an evaluation as one row."""
+    shown = titles(num_classes=num_classes)
+    columns = [title.heading for title in shown.values()]
+    return markdown_table(columns, [[title.value(metrics[name]) for name, title in shown.items()]], columns)
+
+
+def published_table(published: Sequence[dict[str, str]], result: RunResult) -> str:
+    """Published values and the run's own best one; empty where none are published."""
+    if not published:
+        return ""
+    columns = ("source", ONE_CLASS["top1"].heading)
+    rows = [(row["source"], row["figure"]) for row in published]
+    return markdown_table(
+        columns, [*rows, ("this run, best epoch", ONE_CLASS["top1"].value(result.best["top1"]))], columns[1:]
+    )
+
+
 def chosen(run: StoredRun, result: RunResult, title: str) -> str:
     """Which weights of the run these are, and how they were chosen."""
     epoch = int(run.checkpoint.name.removeprefix("epoch").partition("-")[0])
-    text = f"These are the {title} after epoch {epoch} of {result.epochs}"
+    text = f"These are the {'EMA ' if title == 'ema' else ''}weights after {epoch} of {counted(result.epochs, 'epoch')}"
     if epoch == result.epochs:
-        return f"{text}, the last."
-    return f"{text}, the best of them on the evaluation split by `{run.options.run.eval_metric}`: its figures flatter."
+        return f"{text}."
+    selected = f"selected on the evaluation split by `{run.options.run.eval_metric}`"
+    return f"{text}, {selected}, so the values below are optimistic."
 
 
 def training_rows(model: Model, run: StoredRun, result: RunResult, dataset: Dataset) -> list[tuple[str, str]]:
@@ -164,6 +180,7 @@ def training_rows(model: Model, run: StoredRun, result: RunResult, dataset: Data
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     device = ", ".join(environment.get("gpus") or []) or f"{environment.get('cpu')}, {environment.get('cores')} cores"
     versions = [f"{name} {environment[name]}" for name in ("sosr_timm", *PACKAGES) if environment.get(name)]
+    both = (("best", result.best), ("last", result.last))
     return [
         ("network", f"`{result.model}`, {parameters:,} parameters"),
         ("data", dataset.title),
@@ -175,6 +192,5 @@ def training_rows(model: Model, run: StoredRun, result: RunResult, dataset: Data
         ("hardware", f"{result.processes} x {device}"),
         ("versions", ", ".join(versions)),
         ("commit", f"`{environment.get('commit')}`"),
-        ("best epoch", f"{int(result.best['epoch']) + 1}: top-1 {result.best['top1']:.2f} %"),
-        ("last epoch", f"{int(result.last['epoch']) + 1}: top-1 {result.last['top1']:.2f} %"),
+        *((f"{name} epoch", f"{int(of['epoch'])}: {ONE_CLASS['top1'].text(of['top1'])}") for name, of in both),
     ]

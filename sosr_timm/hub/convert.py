@@ -119,7 +119,7 @@ def choose_state(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Te
         if isinstance(content.get(name), dict):
             return clean_state_dict(content[name])
     if ema:
-        raise UserError(f"{path} has no average of weights")
+        raise UserError(f"{path} holds no EMA weights")
     if not content or not all(isinstance(value, Tensor) for value in content.values()):
         raise UserError(f"{path} holds no weights by name")
     return clean_state_dict(content)

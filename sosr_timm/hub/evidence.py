@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 from pathlib import Path
@@ -14,11 +13,13 @@ from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.results import RunResult, load_result
 from sosr_timm.setup.stored_run import StoredRun
+from sosr_timm.tracking.curves import CURVES, draw_curves
 from sosr_timm.validation.data import data_name
 from sosr_timm.validation.main import run_validation
 from sosr_timm.validation.reports import RECORD, RELIABILITY
 
-RESULT, RECIPE, SUMMARY, CURVES = "result.json", "recipe.yaml", "summary.csv", "curves.png"
+RESULT, RECIPE, SUMMARY = "result.json", "recipe.yaml", "summary.csv"
+NEW_NAMES = {"average of weights": "ema"}  # of what older versions wrote
 
 
 def result_of(run: StoredRun) -> RunResult:
@@ -64,6 +65,7 @@ def _read_evaluation(run: StoredRun) -> dict[str, Any] | None:
         whole = record["weights"]["weights"]["count"]
     except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
         raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}): run validate.py anew") from None
+    record["weights"] = {NEW_NAMES.get(name, name): metrics for name, metrics in record["weights"].items()}
     return record if of_this and whole else None
 
 
@@ -87,38 +89,5 @@ def write_evidence(run: StoredRun, folder: Path) -> list[str]:
     written = [name for name, source in sources.items() if source.is_file()]
     for name in written:
         shutil.copyfile(sources[name], folder / name)
-    draw_curves(run.folder.summary, folder / CURVES)
+    draw_curves(run.folder.summary, folder / CURVES, run.folder.path.name)
     return [*written, CURVES]
-
-
-def draw_curves(summary: Path, path: Path) -> None:
-    """Loss, top-1 and learning rate over the epochs, from summary.csv, as one picture.
-
-    Raises:
-        UserError: the table is damaged.
-    """
-    from matplotlib.figure import Figure
-
-    try:
-        with open(summary, newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        series = {name: _points(rows, name) for name in ("train_loss", "eval_loss", "eval_top1", "lr")}
-    except (OSError, ValueError, KeyError) as error:
-        raise UserError(f"{summary} cannot be read ({error})") from None
-    figure = Figure(figsize=(10, 3), layout="constrained")
-    loss, top1, rate = figure.subplots(1, 3)
-    loss.plot(*series["train_loss"], marker=".", label="training (augmented)")
-    loss.plot(*series["eval_loss"], marker=".", label="evaluation (NLL)")
-    loss.legend()
-    top1.plot(*series["eval_top1"], marker=".")
-    rate.plot(*series["lr"], marker=".")
-    for axes, title in ((loss, "loss"), (top1, "top-1 %"), (rate, "learning rate")):
-        axes.set(title=title, xlabel="epoch")
-        axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=100, metadata={"Software": None})
-
-
-def _points(rows: list[dict[str, str]], name: str) -> tuple[list[int], list[float]]:
-    """Epochs, counted from 1, and values; an epoch without evaluation has none."""
-    known = [(int(row["epoch"]) + 1, float(row[name])) for row in rows if row[name]]
-    return [epoch for epoch, _ in known], [value for _, value in known]

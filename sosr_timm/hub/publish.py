@@ -15,7 +15,7 @@ from sosr_timm.options.hub import PublishOptions, WeightsOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run, format_of_run, models_of_run
 
-TITLES = {False: "weights", True: "average of weights"}
+WEIGHTS = {False: "weights", True: "ema"}  # by --ema, as a record calls them
 HUB = "hub"  # folder in the run folder
 
 
@@ -46,7 +46,7 @@ def publish(options: PublishOptions) -> int:
 def fill(folder: Path, run: StoredRun, repo_id: str, options: PublishOptions) -> None:
     """Write everything that the repository will hold."""
     result = result_of(run)
-    title = TITLES[options.weights.ema]
+    title = WEIGHTS[options.weights.ema]
     model = model_of_run(run, options.weights, tag_of(repo_id), options.card.license)
     evaluation = evaluation_of(run)
     write_model(model, folder)
@@ -57,7 +57,7 @@ def fill(folder: Path, run: StoredRun, repo_id: str, options: PublishOptions) ->
 
 def model_of_run(run: StoredRun, weights: WeightsOptions, tag: str, license: str) -> Model:
     """The network of a run with the weights asked for."""
-    network = models_of_run(run, only_ema=weights.ema)[TITLES[weights.ema]]
+    network = models_of_run(run, only_ema=weights.ema)[WEIGHTS[weights.ema]]
     form = format_of_run(run, ValidateOptions())
     names = names_of_classes(run.about.get("class_names"), network.num_classes)
     return Model(network, form, names, tag, license)

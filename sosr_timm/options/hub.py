@@ -13,7 +13,7 @@ from sosr_timm.options.train_data import INTERPOLATIONS
 @dataclass
 class WeightsOptions:
     which: str = flag("best", "which checkpoint of a run folder", choices=("best", "last"))
-    ema: bool = flag(False, "the average of the weights instead of the weights")
+    ema: bool = flag(False, "the EMA weights instead of the weights")
 
 
 @dataclass

@@ -87,10 +87,10 @@ class ModelOptions:
     model_dtype: str | None = flag(
         None, "type of weights and activations without --amp", choices=("float32", "float16", "bfloat16")
     )
-    model_ema: bool = flag(False, "keep an exponential moving average of the weights")
-    model_ema_force_cpu: bool = flag(False, "keep the average on the CPU; it is then not evaluated")
-    model_ema_decay: float = flag(0.9998, "decay of the average per update", allowed=Range(0, below=1))
-    model_ema_warmup: bool = flag(False, "let the decay of the average rise from zero")
+    model_ema: bool = flag(False, "keep an EMA (exponential moving average) of the weights")
+    model_ema_force_cpu: bool = flag(False, "keep the EMA on the CPU; it is then not evaluated")
+    model_ema_decay: float = flag(0.9998, "decay of the EMA per update", allowed=Range(0, below=1))
+    model_ema_warmup: bool = flag(False, "let the decay of the EMA rise from zero")
 
 
 @dataclass

@@ -50,7 +50,7 @@ class SubjectOptions:
         None, "two runs, checkpoints, models or files of --predictions: is one better on the same images?"
     )
     which: str = flag("best", "which checkpoint of a run folder", choices=("best", "last"))
-    use_ema: bool = flag(False, "only the average of the weights")
+    use_ema: bool = flag(False, "evaluate only the EMA weights")
     num_classes: int | None = flag(None, "number of classes; by the data set where not given", allowed=CLASSES)
     in_chans: int | None = flag(None, "image channels; by the data set, else 3, where not given", allowed=CHANNELS)
     gp: str | None = flag(None, "global pooling (fast, avg, max, avgmax)")

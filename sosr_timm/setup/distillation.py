@@ -103,14 +103,14 @@ def _task(
 def _teacher(
     options: TaskOptions, student: nn.Module, form: ImageFormat, device: torch.device, dtype: torch.dtype
 ) -> DistillationTeacher:
-    """A run's network (its average of weights where it kept one), or a timm model with published weights."""
+    """A run's network (its EMA where it kept one), or a timm model with published weights."""
     name, classes = options.kd_model_name, student.num_classes
     run = find_run(name, "best")
     if run is not None:
         if run.about["num_classes"] != classes:
             raise ValueError(f"the teacher has {run.about['num_classes']} classes, the data set {classes}")
         networks = models_of_run(run, only_ema=False)
-        network = networks.get("average of weights", networks["weights"]).to(device=device, dtype=dtype)
+        network = networks.get("ema", networks["weights"]).to(device=device, dtype=dtype)
         stored = run.about["image_format"]
         network.pretrained_cfg = {**network.pretrained_cfg, "mean": stored["mean"], "std": stored["std"]}
         return DistillationTeacher(network, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""Which figures training and evaluation find and which of them names the best checkpoint: by the task."""
+"""Which metrics training and evaluation compute, and which of them selects the best checkpoint: by the task."""
 
 from __future__ import annotations
 
@@ -8,24 +8,10 @@ from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.multi_label import MultiLabelTable
 from sosr_timm.metrics.table import MetricTable
+from sosr_timm.metrics.titles import titles
 from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.options.train import TrainOptions
 
-SMALLER_IS_BETTER = ("loss", "ece", "brier")
-ONE_CLASS = {
-    "top1": "top-1 {:.2f} %",
-    "top5": "top-5 {:.2f} %",
-    "loss": "NLL {:.4f}",
-    "ece": "ECE {:.4f}",
-    "brier": "Brier {:.4f}",
-}
-MANY_LABELS = {
-    "map": "mAP {:.2f} %",
-    "micro_f1": "micro F1 {:.2f} %",
-    "macro_f1": "macro F1 {:.2f} %",
-    "sample_f1": "sample F1 {:.2f} %",
-    "loss": "BCE {:.4f}",
-}
 # What timm's tasks report beside the loss.
 PARTS = {
     "logit": ("task_loss", "kd_loss"),
@@ -45,7 +31,7 @@ def new_table(task: TaskOptions, order: EvaluationOrder, num_classes: int, devic
 
 
 def metric_names(task: TaskOptions) -> tuple[str, ...]:
-    """Names of what an evaluation finds."""
+    """Names of the metrics of an evaluation, as files and `--eval-metric` have them."""
     return (MultiLabelTable if is_multi_label(task) else MetricTable).METRICS
 
 
@@ -58,7 +44,7 @@ def best_metric(options: TrainOptions) -> str:
     """--eval-metric; where images have many labels, its default of top1 stands for map.
 
     Raises:
-        UserError: a figure of the other task.
+        UserError: a metric of the other task.
     """
     name, known = options.run.eval_metric, metric_names(options.task)
     if is_multi_label(options.task) and name == "top1":
@@ -68,7 +54,14 @@ def best_metric(options: TrainOptions) -> str:
     return name
 
 
-def in_words(task: TaskOptions, metrics: dict[str, float], suffix: str) -> str:
-    """The figures of one set of weights in a line."""
-    texts = MANY_LABELS if is_multi_label(task) else ONE_CLASS
-    return "  ".join(text.format(metrics[name + suffix]) for name, text in texts.items())
+def in_words(task: TaskOptions, metrics: dict[str, float], num_classes: int, suffix: str = "") -> list[str]:
+    """The metrics of one set of weights as people read them.
+
+    Args:
+        task: of the run.
+        metrics: by name and suffix.
+        num_classes: K; with five or fewer classes top-5 is left out.
+        suffix: of the set of weights: "" or "_ema".
+    """
+    shown = titles(is_multi_label(task), num_classes)
+    return [title.text(metrics[name + suffix]) for name, title in shown.items()]

@@ -87,16 +87,16 @@ def _choose(folder: RunFolder, which: str) -> Path:
 
 
 def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
-    """The run's network with its weights and, where it kept one, with their average.
+    """The run's model with its weights and, where it kept an EMA, with that: by "weights" and "ema".
 
     Raises:
-        UserError: the average is asked for and there is none, or the files do not fit the network.
+        UserError: the EMA is asked for and there is none, or the files do not fit the model.
     """
-    files = {"weights": MODEL, "average of weights": EMA}
+    files = {"weights": MODEL, "ema": EMA}
     files = {title: run.checkpoint / name for title, name in files.items() if (run.checkpoint / name).is_file()}
     if only_ema:
-        if "average of weights" not in files:
-            raise UserError(f"{run.checkpoint} has no average of weights (the run had no --model-ema)")
+        if "ema" not in files:
+            raise UserError(f"{run.checkpoint} has no EMA weights (the run had no --model-ema)")
         del files["weights"]
     networks = {}
     for title, path in files.items():

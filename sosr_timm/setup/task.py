@@ -1,4 +1,4 @@
-"""The task of a run, timm's: the network with its loss, its average of weights, compiled where asked for."""
+"""The task of a run, timm's: the network with its loss, its EMA, compiled where asked for."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.data.order.seeding import seed_everything
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.distributed.stop_signals import StopSignals
+from sosr_timm.metrics.titles import LOWER_IS_BETTER
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.batches import make_batches, make_mixing
@@ -16,7 +17,7 @@ from sosr_timm.setup.consistency import check_options
 from sosr_timm.setup.datasets import open_sources
 from sosr_timm.setup.image_format import image_format
 from sosr_timm.setup.loss import make_loss
-from sosr_timm.setup.metric_names import SMALLER_IS_BETTER, best_metric, metric_names, parts_of_task
+from sosr_timm.setup.metric_names import best_metric, metric_names, parts_of_task
 from sosr_timm.setup.model import create_model
 from sosr_timm.setup.optimizer import create_optimizer, learning_rate
 from sosr_timm.setup.sample_order import make_order
@@ -24,10 +25,11 @@ from sosr_timm.setup.schedule import create_schedule
 from sosr_timm.setup.task import check_labels, make_task
 from sosr_timm.setup.transforms import formats
 from sosr_timm.setup.views import try_sizes
-from sosr_timm.tracking.console import Console, Stopwatch
+from sosr_timm.tracking.console import Console
 from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
+from sosr_timm.tracking.stopwatch import Stopwatch
 from sosr_timm.training.nonfinite import Guard
 from sosr_timm.training.run import Progress, Run
 
@@ -78,7 +80,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     )
     task.trainable_module, optimizer = processes.accelerator.prepare(task.trainable_module, optimizer)
     updates = -(-order.batches_per_epoch // options.optimizer.grad_accum_steps)
-    smaller = best_metric(options) in SMALLER_IS_BETTER
+    smaller = best_metric(options) in LOWER_IS_BETTER
     schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed, smaller)
     names = (*loss.parts, *parts_of_task(options.task))
     suffixes = ("", "_ema") if options.model.model_ema and not options.model.model_ema_force_cpu else ("",)
@@ -102,7 +104,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
         metrics_log=MetricsLog(folder, ("epoch", *columns, "lr")),
         stop_signals=StopSignals(processes, str(options.run.recovery_interval or options.run.checkpoint_every)),
         progress=Progress(epoch=options.schedule.start_epoch or 0),
-        console=Console(processes.is_main),
+        console=Console(processes.is_main, updates * min(epochs, options.schedule.stop_epoch or epochs)),
         stopwatch=Stopwatch(),
         saved_images=SavedImages(
             folder.path / "images" if options.run.save_images and processes.is_main else None, form

@@ -9,8 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -20,12 +18,13 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.tracking.console import logger
+from sosr_timm.text import counted, duration
+from sosr_timm.tracking.console import logger, show_facts
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.loop import train_update
-from sosr_timm.training.plan import plan_of
+from sosr_timm.training.plan import facts_of, learning_rates
 from sosr_timm.training.run import Run
 
 UPDATES = 2
@@ -44,7 +43,7 @@ def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
     if options.run.resume:
         raise UserError("--dry-run plans a new run: leave --resume out")
     run = build_run(options, processes, RunFolder(Path(options.run.output)))
-    show(processes, "plan", plan_of(run))
+    show_facts({**facts_of(run), "learning rate": learning_rates(run)}, "plan")
     with advising(run):
         saved, seconds, losses = try_updates(run)
     sizes = memory_of(run, saved)
@@ -53,8 +52,8 @@ def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
     peak = peak_on_device(processes.device)
     if peak is not None:
         rows["peak on the device, measured"] = megabytes(peak)
-    show(processes, f"memory of one process at --batch-size {options.optimizer.batch_size}", rows)
-    show(processes, f"{UPDATES} updates", timing_of(run, seconds, losses))
+    show_facts(rows, f"memory of one process at --batch-size {options.optimizer.batch_size}")
+    show_facts(timing_of(run, seconds, losses), counted(UPDATES, "update"))
     logger.info("dry run: nothing was written")
     return 0
 
@@ -105,26 +104,8 @@ def timing_of(run: Run, seconds: list[float], losses: list[float]) -> dict[str, 
     }
 
 
-def duration(seconds: float) -> str:
-    return f"{seconds / 3600:.3g} hours" if seconds >= 3600 else f"{seconds / 60:.2g} minutes"
-
-
 def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-def show(processes: Processes, title: str, rows: dict[str, str]) -> None:
-    """A table on standard output, from the main process."""
-    if not processes.is_main:
-        return
-    table = Table(show_header=False, box=None, padding=(0, 2, 0, 2))
-    for name, text in rows.items():
-        table.add_row(name, text)
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=120)
-    console.print(title, style="bold")
-    console.print(table)
 
 
 @dataclass
@@ -179,7 +160,7 @@ def memory_of(run: Run, saved: Saved) -> dict[str, int]:
         "weights": bytes_of(parameters) + bytes_of(run.model.buffers()),
         "gradients": bytes_of(parameter for parameter in parameters if parameter.requires_grad),
         "optimizer": bytes_of(state),
-        "average of weights": 0 if run.ema is None else bytes_of(run.ema.state_dict().values()),
+        "EMA": 0 if run.ema is None else bytes_of(run.ema.state_dict().values()),
         "saved for the backward pass": saved.bytes,
     }
     if isinstance(run.training, DeviceTrainingBatches):

@@ -8,7 +8,8 @@ from timm.utils import distribute_bn
 from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.format import Position
-from sosr_timm.setup.metric_names import SMALLER_IS_BETTER, best_metric, in_words, new_table
+from sosr_timm.metrics.titles import LOWER_IS_BETTER
+from sosr_timm.setup.metric_names import best_metric, in_words, new_table
 from sosr_timm.training.checkpointing import save
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.run import Run
@@ -30,7 +31,6 @@ def finish_epoch(run: Run) -> int:
             return run.stop_signals.received()
         metrics = found
         run.progress.seconds += time.perf_counter() - started
-        run.console.say(describe_evaluation(run, metrics))
     lr = run.lr
     run.loss.end_epoch(run.processes.sum if run.processes.count > 1 else None)
     means = run.meters.read_epoch()
@@ -39,6 +39,7 @@ def finish_epoch(run: Run) -> int:
         remember(run, epoch, metrics)
     run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if metrics else None)
     write_epoch(run, epoch, lr, means, metrics)
+    show_epoch(run, epoch, means, metrics)
     save(run)
     return run.stop_signals.received()
 
@@ -79,7 +80,7 @@ def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
     """Keep the metrics of the last evaluation, and of the best one: by the average's figure where there is one."""
     name = best_metric(run.options)
     value = metrics.get(f"{name}_ema", metrics[name])
-    sign = -1 if name in SMALLER_IS_BETTER else 1
+    sign = -1 if name in LOWER_IS_BETTER else 1
     record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
     run.progress.last = record
     # Written so that a figure which is no number never counts as better.
@@ -87,14 +88,12 @@ def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
         run.progress.best = record
 
 
-def describe_evaluation(run: Run, metrics: dict[str, float]) -> str:
-    """One line with every metric."""
-    words = []
-    for suffix in ("", "_ema"):
-        if f"loss{suffix}" in metrics:
-            title = "evaluation" if not suffix else "average of weights"
-            words.append(f"{title}: {in_words(run.options.task, metrics, suffix)}")
-    return f"epoch {run.progress.epoch + 1}  " + "  ".join(words)
+def show_epoch(run: Run, epoch: int, means: dict[str, float], metrics: dict[str, float]) -> None:
+    """Print the epoch's training loss, the metrics of its evaluation, where there was one, and the time left."""
+    task, classes = run.options.task, run.model.num_classes
+    shown = {suffix: in_words(task, metrics, classes, suffix) for suffix in ("", "_ema") if f"loss{suffix}" in metrics}
+    items = [f"train loss {means['loss']:.4f}", *shown.get("", ()), *run.console.time_left(run.step)]
+    run.console.epoch(epoch, items, shown.get("_ema", ()))
 
 
 def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metrics: dict[str, float]) -> None:

@@ -37,7 +37,7 @@ def train_epoch(run: Run, batches: Iterator[Batch]) -> int:
     progress = run.progress
     run.loss.set_progress(progress.epoch / max(1, run.epochs - 1))
     run.task.train()
-    run.console.start_epoch(progress.epoch, run.epochs, run.updates_per_epoch, progress.update)
+    run.console.start_epoch(progress.epoch, run.updates_per_epoch, progress.update)
     run.stopwatch.read()
     while progress.update < run.updates_per_epoch:
         run.schedule.set(progress.epoch, progress.update)

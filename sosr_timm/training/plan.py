@@ -1,29 +1,44 @@
-"""What a run is going to do, in words: data, network, loss, updates, the course of the learning rate."""
+"""What a run is going to do, in words: data, model, loss, updates, the course of the learning rate."""
 
 from __future__ import annotations
 
 import math
 
+import torch
+
 from sosr_timm.data.loaders.device_loader import DeviceEvaluationLoader, DeviceTrainingBatches
 from sosr_timm.setup.loss import origin_of_smoothing
+from sosr_timm.text import counted
 from sosr_timm.training.run import Run
 
 BARS = "▁▂▃▄▅▆▇█"
 WIDTH = 60
-PRECISIONS = {"no": "float32", "fp16": "float16", "bf16": "bfloat16"}
+PRECISIONS = {"fp16": "float16", "bf16": "bfloat16"}
 
 
-def plan_of(run: Run) -> dict[str, str]:
-    """Title -> text of what a run is made of."""
-    return {**_what_is_seen(run), **_what_is_trained(run), **_how_long(run)}
+def facts_of(run: Run) -> dict[str, str]:
+    """Name -> text of what a run is made of, as it is printed at the start of a run and of a dry run."""
+    return {**_about_data(run), **_about_model(run), **_about_length(run)}
 
 
-def _what_is_seen(run: Run) -> dict[str, str]:
-    data, form = run.options.data, run.image_format
-    return {
+def _about_data(run: Run) -> dict[str, str]:
+    data, form, origin = run.options.data, run.image_format, run.training.source.info.origin
+    facts = {
         "data": f"{data.dataset or 'folder'} {data.data or data.data_dir or ''}".strip(),
-        "images": f"{run.order.num_samples:,} for training, {run.evaluation.num_samples:,} for evaluation",
-        "classes": f"{run.model.num_classes:,}",
+        "images": f"{run.order.num_samples:,} for training, {run.evaluation.num_samples:,} for evaluation, "
+        f"{counted(run.model.num_classes, 'class', 'classes')}",
+    }
+    if "held_out" in origin:
+        facts["held out"] = (
+            f"{counted(origin['held_out'], 'image')} of the training split, by a hash of their names, for evaluation "
+            f"(--val-fraction {origin['val_fraction']:g})"
+        )
+    if "labels_sha256" in origin:
+        facts["modified"] = (
+            f"training set with {max(origin['class_sizes']):,} to {min(origin['class_sizes']):,} images per class, "
+            f"{counted(origin['labels_exchanged'], 'label')} exchanged"
+        )
+    return facts | {
         "input": f"{form.channels} x {form.height} x {form.width} (channels x height x width), {form.interpolation}, "
         f"mean {numbers(form.mean)}, std {numbers(form.std)}",
         "batches": f"made {makers_of(run)}",
@@ -32,13 +47,14 @@ def _what_is_seen(run: Run) -> dict[str, str]:
 
 def makers_of(run: Run) -> str:
     """Who makes the batches: of training, and of evaluation where that is somebody else."""
-    workers = f"by {counted(run.options.data.workers, 'loader process', 'loader processes')}"
+    count = run.options.data.workers
+    workers = f"by {counted(count, 'loader process', 'loader processes')}" if count else "by this process"
     training = "on the device" if isinstance(run.training, DeviceTrainingBatches) else workers
     evaluation = "on the device" if isinstance(run.evaluation_loader, DeviceEvaluationLoader) else workers
     return training if training == evaluation else f"{training}, those of evaluation {evaluation}"
 
 
-def _what_is_trained(run: Run) -> dict[str, str]:
+def _about_model(run: Run) -> dict[str, str]:
     parameters = list(run.model.parameters())
     total = sum(parameter.numel() for parameter in parameters)
     trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
@@ -49,22 +65,33 @@ def _what_is_trained(run: Run) -> dict[str, str]:
         "model": f"{run.options.model.model}, {total:,} parameters{frozen}",
         "loss": run.loss.full_form,
         "smoothing": f"{run.loss.smoothing:g}: {origin_of_smoothing(run.options.loss, run.options.task)}",
-        "optimizer": f"{type(run.optimizer.optimizer).__name__}, {counted(len(groups), 'group', 'groups')} of "
+        "optimizer": f"{type(run.optimizer.optimizer).__name__}, {counted(len(groups), 'group')} of "
         f"parameters, weight decay {decays}",
     }
 
 
-def _how_long(run: Run) -> dict[str, str]:
+def _about_length(run: Run) -> dict[str, str]:
     processes, options = run.processes, run.options.optimizer
     samples = run.order.global_batch * options.grad_accum_steps
-    precision = PRECISIONS[processes.accelerator.mixed_precision]
+    processes_counted = counted(processes.count, "process", "processes")
+    device = str(processes.device)
+    if processes.device.type == "cpu":
+        device += f" ({counted(torch.get_num_threads(), 'thread')})"
+    epochs = f"{counted(run.epochs, 'epoch')} (0 to {run.epochs - 1})" if run.epochs > 1 else "1 epoch (0)"
+    updates = run.epochs * run.updates_per_epoch
     return {
-        "update": f"{samples:,} samples: {options.batch_size} x {processes.count} x {options.grad_accum_steps} "
-        "(samples x processes x batches)",
-        "length": f"{run.epochs:,} epochs of {run.updates_per_epoch:,} updates: {run.epochs * run.updates_per_epoch:,}",
-        "learning rate": learning_rates(run),
-        "device": f"{processes.device}, {counted(processes.count, 'process', 'processes')}, {precision}",
+        "update": f"{counted(samples, 'sample')}: {options.batch_size} per process x {processes_counted} x "
+        f"{counted(options.grad_accum_steps, 'batch', 'batches')}",
+        "length": f"{epochs} of {counted(run.updates_per_epoch, 'update')}, {updates:,} in all",
+        "device": f"{device}, {processes_counted}, {precision_of(run)}",
     }
+
+
+def precision_of(run: Run) -> str:
+    """The precision that a run computes in: of --amp where it has an effect, else of the weights."""
+    accelerator = run.processes.accelerator
+    mixed = accelerator.mixed_precision if accelerator.native_amp else "no"
+    return str(run.dtype).removeprefix("torch.") if mixed == "no" else f"{PRECISIONS[mixed]} by autocast"
 
 
 def rates_of(run: Run) -> list[float]:
@@ -78,19 +105,15 @@ def rates_of(run: Run) -> list[float]:
 
 
 def learning_rates(run: Run) -> str:
-    """The learning rate's course: a curve of a line, and its value where an epoch starts."""
+    """The course of the learning rate: a curve in one line, and some values with the epoch that starts with each."""
     rates = rates_of(run)
     columns = [rates[position * len(rates) // WIDTH] for position in range(WIDTH)] if len(rates) > WIDTH else rates
     highest = max(max(rates), math.ulp(0.0))
     curve = "".join(BARS[round(rate / highest * (len(BARS) - 1))] for rate in columns)
     shown = sorted({0, *(position * (len(rates) - 1) // 6 for position in range(7)), rates.index(max(rates))})
-    values = ", ".join(f"{rates[epoch]:.3g} ({epoch + 1})" for epoch in shown)
+    values = ", ".join(f"{rates[epoch]:.3g} ({epoch})" for epoch in shown)
     return f"{curve}\n{values}: rate (epoch)"
 
 
 def numbers(values: tuple[float, ...]) -> str:
     return " ".join(f"{value:.4g}" for value in values)
-
-
-def counted(number: int, one: str, many: str) -> str:
-    return f"{number:,} {one if number == 1 else many}"

@@ -23,10 +23,11 @@ from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.metric_names import metric_names, parts_of_task
 from sosr_timm.setup.schedule import Schedule
-from sosr_timm.tracking.console import Console, Stopwatch
+from sosr_timm.tracking.console import Console
 from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
+from sosr_timm.tracking.stopwatch import Stopwatch
 from sosr_timm.training.nonfinite import Guard
 
 

@@ -1,7 +1,9 @@
-"""What a run says of itself: at its start, at its end, and in its files."""
+"""What a run prints at its start and at its end, and what it stores about itself."""
 
 from __future__ import annotations
 
+import os
+import shlex
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -12,10 +14,13 @@ import torch
 from sosr_timm import results
 from sosr_timm.environment import environment
 from sosr_timm.options.load import Loaded, flatten, plain
+from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.loss import origin_of_smoothing
-from sosr_timm.tracking.console import logger
-from sosr_timm.training.plan import makers_of
+from sosr_timm.setup.metric_names import in_words
+from sosr_timm.text import counted, fitted, width_of
+from sosr_timm.tracking.console import logger, show_facts
+from sosr_timm.tracking.curves import CURVES, draw_curves
+from sosr_timm.training.plan import facts_of
 from sosr_timm.training.run import Run
 
 
@@ -40,65 +45,91 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
 
 
 def announce(run: Run, checkpoint: str | None) -> None:
-    """What is about to be trained, in a few lines."""
-    options, processes = run.options, run.processes
-    parameters = sum(parameter.numel() for parameter in run.model.parameters())
-    size = f"{run.image_format.channels} x {run.image_format.height} x {run.image_format.width}"
-    logger.info(
-        "%s  %s parameters  %s classes  %s", options.model.model, f"{parameters:,}", run.model.num_classes, size
-    )
-    origin = origin_of_smoothing(options.loss, options.task)
-    logger.info("loss %s  (label smoothing %g: %s)", run.loss.full_form, run.loss.smoothing, origin)
-    batch = f"{options.optimizer.batch_size} x {processes.count} x {options.optimizer.grad_accum_steps}"
-    logger.info(
-        "%s training and %s evaluation images, batch %s (samples x processes x accumulation), "
-        "%s epochs of %s updates, %s",
-        f"{run.order.num_samples:,}",
-        f"{run.evaluation.num_samples:,}",
-        batch,
-        run.epochs,
-        run.updates_per_epoch,
-        f"{processes.device} ({torch.get_num_threads()} threads)"
-        if processes.device.type == "cpu"
-        else processes.device,
-    )
+    """Print what is about to be trained, and where."""
+    show_facts(facts_of(run))
     origin = run.training.source.info.origin
-    if "held_out" in origin:
-        logger.info(
-            "evaluation on %s images of the training split, held out by a hash of their names (--val-fraction %g)",
-            f"{origin['held_out']:,}",
-            origin["val_fraction"],
-        )
-    if "labels_sha256" in origin:
-        logger.info(
-            "training set made worse: %s to %s images a class, %s labels exchanged",
-            f"{max(origin['class_sizes']):,}",
-            f"{min(origin['class_sizes']):,}",
-            f"{origin['labels_exchanged']:,}",
-        )
     if origin.get("subset"):
-        logger.warning("the data set is only a part of %s: its figures are not comparable", origin["name"])
-    logger.info("batches made %s", makers_of(run))
+        logger.warning("the data set is only a part of %s: its metrics are not comparable", origin["name"])
+    if run.options.model.amp and not run.processes.accelerator.native_amp:
+        logger.warning("--amp with float16 has no effect on a CPU, which computes in float32: try --amp-dtype bfloat16")
+    if run.dtype == torch.float16 and run.processes.device.type == "cpu":
+        logger.warning("float16 is slow on a CPU, which has no instructions for it: try --model-dtype bfloat16")
     logger.info("run folder %s", run.folder.path)
     if checkpoint:
-        logger.info("goes on from %s, after %d of %d epochs", Path(checkpoint).name, run.progress.epoch, run.epochs)
+        done = f"{run.progress.epoch} of {counted(run.epochs, 'epoch')}"
+        logger.info("resumes from %s, after %s", Path(checkpoint).name, done)
 
 
 def finish(run: Run, signal_number: int) -> int:
-    """Say how the run ended and, where it is whole, write its result; returns the exit code."""
+    """Print how the run ended and, where it is complete, write its result; returns the exit code."""
     best, last = run.progress.best, run.progress.last
     if signal_number:
-        logger.info("stopped early by signal %d; --resume auto goes on from here", signal_number)
+        logger.info("stopped early by signal %d", signal_number)
+        show_facts(next_commands(run), "next", commands=True)
         return run.options.run.exit_code_on_signal
     for title, record in (("best", best), ("last", last)):
         if record is not None:
-            metrics = "  ".join(f"{name} {value:.4f}" for name, value in record["metrics"].items())
-            logger.info("%s epoch %d: %s", title, record["epoch"] + 1, metrics)
+            show_metrics(run, title, record)
     if run.progress.epoch < run.epochs:
-        logger.info("stopped after epoch %d as --stop-epoch says; --resume auto goes on", run.progress.epoch)
+        done = f"{run.progress.epoch} of {counted(run.epochs, 'epoch')}"
+        logger.info("stopped after %s because of --stop-epoch", done)
     elif run.processes.is_main and best is not None:
         results.save_result(result_of(run), run.folder.path, "result.json")
+    if run.processes.is_main:
+        draw_curves_of(run)
+    show_facts(next_commands(run), "next", commands=True)
     return 0
+
+
+def show_metrics(run: Run, title: str, record: dict[str, Any]) -> None:
+    """Print the metrics of the best or last epoch, and below them those of the EMA where there is one."""
+    width, head = width_of(sys.stdout), f"{title} epoch {record['epoch']}:"
+    task, classes = run.options.task, run.model.num_classes
+    logger.info("%s", fitted(head, in_words(task, record["metrics"], classes), width))
+    if "loss_ema" in record["metrics"]:
+        of_ema = in_words(task, record["metrics"], classes, "_ema")
+        logger.info("%s", fitted(f"{'EMA:':>{len(head)}}", of_ema, width))
+
+
+def next_commands(run: Run) -> dict[str, str]:
+    """What somebody may want to do with a run that has ended: name -> command line."""
+    folder = shlex.quote(shortest(run.folder.path))
+    commands = {}
+    if run.progress.epoch < run.epochs:
+        commands["resume"] = f"{launcher_of(run)} {shlex.quote(sys.argv[0])} --resume {folder}"
+    if run.progress.last is not None:
+        commands["evaluate"] = f"python validate.py {folder}"
+    if run.progress.epoch == run.epochs:
+        commands["compare"] = f"python validate.py --compare {folder} OTHER_RUN"
+        if not is_multi_label(run.options.task):
+            commands["publish"] = f"python -m sosr_timm.hub publish {folder} --repo-id ORGANISATION/NAME.TAG"
+    return commands
+
+
+def launcher_of(run: Run) -> str:
+    """What starts a script with as many processes as this run has; the same launcher on each of several machines."""
+    count, local = run.processes.count, int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if count == 1:
+        return "python"
+    prefix = "ACCELERATE_USE_CPU=true " if run.processes.device.type == "cpu" else ""
+    nodes = "" if local == count else f" --nnodes {count // local} ..."
+    return f"{prefix}torchrun --nproc_per_node {local}{nodes}"
+
+
+def shortest(path: Path) -> str:
+    """A path as short as it can be written from the current directory."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)
+
+
+def draw_curves_of(run: Run) -> None:
+    """Draw the run's curves; a picture that cannot be written does not fail the run."""
+    try:
+        draw_curves(run.folder.summary, run.folder.path / CURVES, run.folder.path.name)
+    except OSError as error:
+        logger.warning("%s not written (%s)", CURVES, error.strerror or error)
 
 
 def recipe_name(config: str | None) -> str:

@@ -14,6 +14,7 @@ from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.files import write_json
 from sosr_timm.metrics.paired import compare_correct
+from sosr_timm.metrics.titles import ONE_CLASS, WEIGHTS
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.model import check_model_name
@@ -130,18 +131,18 @@ def _predictions(
     if side.predictions is not None:
         return side.predictions
     found = evaluate_model(side.subject, loaded, processes, source, loaded.options.data.retry)
-    title, samples = next(iter(found.samples.items()))
-    name = found.record["subject"] + ("" if title == "weights" else f" ({title})")
+    weights, samples = next(iter(found.samples.items()))
+    name = found.record["subject"] + ("" if weights == "weights" else f" ({WEIGHTS[weights]})")
     return Predictions(samples, name, found.record["data"], source.fingerprint())
 
 
 def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateOptions) -> None:
     table = Table(title=f"{record['count']:,} images of {record['data']}", title_justify="left")
-    for head in ("", "top-1 %", "right alone"):
+    for head in ("", ONE_CLASS["top1"].heading, "right alone"):
         table.add_column(head, justify="right" if head else "left")
     for letter in "ab":
         text = f"{letter.upper()}: {record[letter]}"
-        table.add_row(text, f"{record[f'top1_{letter}']:.2f}", f"{record[f'only_{letter}']:,}")
+        table.add_row(text, ONE_CLASS["top1"].value(record[f"top1_{letter}"]), f"{record[f'only_{letter}']:,}")
     print_table(table)
     low, high = record["interval"]
     chance = f"p = {record['p_value']:.4g} ({record['test']})"

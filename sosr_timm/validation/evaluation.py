@@ -80,7 +80,8 @@ def evaluate_model(
         stored = run.options.optimizer
         batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
     parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
-    record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "weights": {}, "speed": {}}
+    record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "num_classes": classes.count}
+    record |= {"weights": {}, "speed": {}}
     if is_multi_label(task):
         record |= {"task": task.task, "multilabel_threshold": task.multilabel_threshold}
     names = source.info.class_names if classes.renumbered else names_of_classes(source.info.class_names, classes.count)

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from tqdm import tqdm
 
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.data.order.order import EvaluationOrder
@@ -16,7 +14,9 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.setup.metric_names import Table
+from sosr_timm.tracking.bar import Bar
 from sosr_timm.tracking.console import logger
+from sosr_timm.tracking.stopwatch import Stopwatch
 from sosr_timm.training.evaluate import evaluate_part
 from sosr_timm.validation.collective_errors import together
 
@@ -51,48 +51,38 @@ class Progress:
         self.title, self.batches, self.interval = title, batches, interval
         self.is_main = processes.is_main
         self.done = self.images = self.first_images = 0
-        self.waited = self.first_waited = 0.0
-        self.started = self.first_ended = time.perf_counter()
-        self.bar = tqdm(total=batches, desc=title, unit="batch", leave=False, disable=None if self.is_main else True)
-
-    def watch(self, loader: Iterable[Batch]) -> Iterator[Batch]:
-        """The loader's batches, with the time spent waiting for them."""
-        batches = iter(loader)
-        while True:
-            asked = time.perf_counter()
-            batch = next(batches, None)
-            self.waited += time.perf_counter() - asked
-            if batch is None:
-                return
-            yield batch
+        self.stopwatch = Stopwatch()
+        self.first_ended = self.first_waited = 0.0
+        self.bar = Bar(batches, title, enabled=None if self.is_main else False)
 
     def advance(self, images: int) -> None:
         """One batch is done, as far as the host can tell without waiting for the device."""
         self.done += 1
         self.images += images
         if self.done == 1 < self.batches:
-            self.first_ended, self.first_images, self.first_waited = time.perf_counter(), images, self.waited
+            self.first_ended, self.first_images = self.stopwatch.seconds, images
+            self.first_waited = self.stopwatch.waited
         self.bar.update()
         if not self.is_main or not self.interval or self.done % self.interval:
             return
-        seconds = time.perf_counter() - self.started
-        text = f"{self.images / seconds:,.0f} images/s, waiting for data {self.waited / seconds:.0%}"
+        seconds = self.stopwatch.seconds
+        facts = [f"{self.images / seconds:,.0f} images/s", f"waiting for data {self.stopwatch.waited / seconds:.0%}"]
         if self.bar.disable:
-            logger.info("%s: batch %d/%d, %s", self.title, self.done, self.batches, text)
+            logger.info("%s: batch %d/%d, %s", self.title, self.done, self.batches, ", ".join(facts))
         else:
-            self.bar.set_postfix_str(text)
+            self.bar.show(facts)
 
     def speed(self, processes: Processes) -> dict[str, float]:
         """The speed of all processes together; every process must ask."""
-        now = time.perf_counter()
+        all_seconds, all_waited = self.stopwatch.read()
         self.bar.close()
-        mine = (now - self.first_ended, self.waited - self.first_waited, self.images - self.first_images)
-        total = torch.tensor([*mine, now - self.started], dtype=torch.float64)
-        seconds, waited, images, whole = (processes.sum(total) / processes.count).tolist()
+        mine = (all_seconds - self.first_ended, all_waited - self.first_waited, self.images - self.first_images)
+        total = torch.tensor([*mine, all_seconds], dtype=torch.float64)
+        seconds, waited, images, all_seconds = (processes.sum(total) / processes.count).tolist()
         return {
             "images_per_second": images * processes.count / seconds,
             "data_wait": waited / seconds,
-            "seconds": whole,
+            "seconds": all_seconds,
         }
 
 
@@ -139,7 +129,7 @@ def measure(
         progress.advance(len(target))
 
     def work() -> Table | None:
-        watched = progress.watch(loader)
+        watched = progress.stopwatch.watch(loader)
         return evaluate_part(
             network, watched, order, processes, channels_last=channels_last, table=table, each_batch=each_batch
         )

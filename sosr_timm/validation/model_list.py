@@ -61,7 +61,7 @@ def evaluate_list(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     if processes.is_main:
-        show_rows(best_first(rows))
+        show_rows(best_first(rows), source.info.num_classes)
         say(best_first(rows))
     return code
 

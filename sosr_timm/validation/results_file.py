@@ -9,9 +9,12 @@ from typing import Any
 
 from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.files import replacing, write_json
+from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS
+from sosr_timm.text import markdown_table
 
 FORMATS = {".csv": "csv", ".json": "json", ".md": "md"}
-DIGITS = {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0, "loss": 4}
+DIGITS = {name: title.digits for name, title in (ONE_CLASS | MANY_LABELS).items()}
+DIGITS |= {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0}
 
 
 def format_of(file: str, form: str | None) -> str:
@@ -121,12 +124,11 @@ def _csv(rows: list[dict[str, Any]]) -> str:
 def _markdown(rows: list[dict[str, Any]]) -> str:
     columns = [name for name in _columns(rows) if any(row.get(name, "") != "" for row in rows)]
     numbers = {name for name in columns if any(isinstance(row.get(name), (int, float)) for row in rows)}
-    lines = [columns, ["---:" if name in numbers else "---" for name in columns]]
-    lines += [[_cell(name, row.get(name, "")) for name in columns] for row in rows]
-    return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+    cells = [[_cell(name, row.get(name, "")) for name in columns] for row in rows]
+    return markdown_table(columns, cells, numbers) + "\n"
 
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, (int, float)):
         return f"{value:,.{DIGITS.get(name, 4 if abs(value) < 2 else 2)}f}"
-    return str(value).replace("|", "\\|")
+    return str(value)

@@ -57,7 +57,7 @@ def test_a_stopped_table_goes_on_and_a_finished_one_is_left_alone(places, capsys
 
     assert run_here(*words) == 0
     said = capsys.readouterr().out
-    assert "goes on from epoch" in job.log.read_text()
+    assert "resumes from epoch" in job.log.read_text()
     (record,) = load_records(places.results / "tiny")
     assert f"done {job.name}: best top-1 {record.run.best['top1']:.2f} %" in said
     assert (record.row, record.conditions, record.run.seed) == (table.rows[1].key, {"epochs": 8}, 0)
@@ -66,7 +66,7 @@ def test_a_stopped_table_goes_on_and_a_finished_one_is_left_alone(places, capsys
     assert record.curve[-1] == record.run.last["top1"]
 
     assert run_here(*words) == 0
-    assert "all 1 runs are done" in capsys.readouterr().out
+    assert "1 run, already finished: nothing to do" in capsys.readouterr().out
     assert job.log.read_text().count("\n$ ") == 2, "a finished run was started again"
 
     # A record that was lost is made again from the run's folder, without training.

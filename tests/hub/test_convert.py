@@ -106,7 +106,7 @@ def test_a_file_that_wants_to_be_executed_is_refused(tmp_path):
         (["{file}", "{out}", "--model", "resnet1"], "unknown model 'resnet1': did you mean"),
         (["{file}", "{out}", "--model", "resnet18.nobody"], "resnet18"),
         (["{file}", "{out}", "--model", "resnet18"], "does not hold resnet18"),
-        (["{file}", "{out}", "--model", "resnet18", "--ema"], "has no average of weights"),
+        (["{file}", "{out}", "--model", "resnet18", "--ema"], "holds no EMA weights"),
         (["{text}", "{out}", "--model", "resnet18"], "cannot be read as weights"),
         (["{list}", "{out}", "--model", "resnet18"], "holds no weights by name"),
     ],

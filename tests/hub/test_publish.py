@@ -69,7 +69,7 @@ def test_the_weights_asked_for_are_the_ones_published(run, tmp_path, flag, file)
     expected, found = load_file(checkpoint / file), load_file(tmp_path / "dry" / "model.safetensors")
     assert expected.keys() == found.keys()
     assert all(torch.equal(expected[name], found[name]) for name in expected)
-    said = "average of weights" if flag == "--ema" else "These are the weights"
+    said = "These are the EMA weights" if flag == "--ema" else "These are the weights"
     assert said in (tmp_path / "dry" / "README.md").read_text()
 
 

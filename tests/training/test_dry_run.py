@@ -23,19 +23,23 @@ def test_the_plan_names_data_model_loss_and_length(tmp_path, capsys):
     assert "56 for training, 40 for evaluation" in text
     assert "cifar_resnet20, 272,186 parameters" in text
     assert "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)" in text
-    assert "16 samples: 8 x 1 x 2" in text
-    assert "2 epochs of 4 updates: 8" in text
+    assert "16 samples: 8 per process x 1 process x 2 batches" in text
+    assert "2 epochs (0 to 1) of 4 updates, 8 in all" in text
     assert "nothing was written" in text
 
 
 def test_two_updates_are_those_of_the_run(tmp_path, capsys):
     text = dry_run(tmp_path, capsys, "--loss", "sosr", "--loader", "workers", "--mixup", "0.2")
     planned = [line for line in text.splitlines() if line.split()[:1] == ["loss"]][-1].split()[1:]
-    assert "made by 0 loader processes" in text
+    assert "made by this process" in text
     train_here(
         *SMALL, "--loss", "sosr", "--loader", "workers", "--mixup", "0.2", "--log-interval", "1", "--output", tmp_path
     )
-    trained = [line.split("loss ")[1].split()[0] for line in capsys.readouterr().out.splitlines() if "update " in line]
+    trained = [
+        line.split("loss ")[1].split()[0]
+        for line in capsys.readouterr().out.splitlines()
+        if line.startswith("epoch") and "  update " in line
+    ]
     assert [word.strip(",") for word in planned] == trained[:2]
 
 
@@ -43,8 +47,8 @@ def test_two_updates_are_those_of_the_run(tmp_path, capsys):
     ("arguments", "makers"),
     [
         ((), "made on the device"),
-        (("--crop-pct", "0.5"), "made on the device, those of evaluation by 0 loader processes"),
-        (("--loader", "workers"), "made by 0 loader processes"),
+        (("--crop-pct", "0.5"), "made on the device, those of evaluation by this process"),
+        (("--loader", "workers"), "made by this process"),
     ],
 )
 def test_it_says_who_makes_the_batches(tmp_path, capsys, arguments, makers):
@@ -73,13 +77,13 @@ def test_the_learning_rate_is_shown_for_the_whole_run(tmp_path, capsys):
     text = dry_run(tmp_path, capsys, *schedule)
     (curve,) = (word for line in text.splitlines() for word in line.split() if set(word) <= set(BARS))
     assert curve == BARS[7] * 30 + BARS[1] * 15 + BARS[0] * 15
-    assert "0.05 (1)" in text and "0.0005 (100)" in text
+    assert "0.05 (0)" in text and "0.0005 (99)" in text
 
 
 def test_memory_is_counted(tmp_path, capsys):
     text = dry_run(tmp_path, capsys, "--model-ema", "--opt", "adamw")
     sizes = {line.strip().rsplit("  ", 1)[0].strip(): line for line in text.splitlines() if " MB" in line}
-    assert {"weights", "gradients", "optimizer", "average of weights", "saved for the backward pass"} <= set(sizes)
+    assert {"weights", "gradients", "optimizer", "EMA", "saved for the backward pass"} <= set(sizes)
     assert " 2.2 MB" in sizes["optimizer"]  # two moments for each of the 272,186 parameters
 
 
@@ -103,7 +107,7 @@ def test_it_does_not_resume(tmp_path):
 def test_two_processes_make_a_plan_together(tmp_path):
     ended = train_processes(*SMALL, "--dry-run", "--output", tmp_path / "runs", processes=2)
     assert ended.returncode == 0, ended.stderr
-    assert "16 samples: 8 x 2 x 1" in ended.stdout
+    assert "16 samples: 8 per process x 2 processes x 1 batch" in ended.stdout
     assert ended.stdout.count("nothing was written") == 1
     assert not (tmp_path / "runs").exists()
 

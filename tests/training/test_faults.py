@@ -238,7 +238,7 @@ def test_a_run_in_training_is_not_resumed_by_another_process(tmp_path):
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     try:
         for line in started.stdout:
-            if line.startswith("epoch 2"):
+            if line.startswith("epoch 1"):
                 break
         run = only_run(tmp_path)
         with pytest.raises(UserError, match=f"is being trained in by process {started.pid}"):
@@ -255,7 +255,7 @@ def test_a_signal_in_the_evaluation_saves_and_the_resumed_run_equals_the_straigh
     command = [sys.executable, "train.py", *arguments, "--output", str(tmp_path / "stopped")]
     started = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True)
     for line in started.stdout:
-        if line.startswith("epoch 2  update 2/2"):
+        if line.startswith("epoch 1  update 2/2"):
             break
     time.sleep(0.2)
     started.send_signal(signal.SIGUSR1)

@@ -83,7 +83,7 @@ def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
     last = json.loads((folder.path / "result.json").read_text())["last"]
     names = ("map", "micro_f1", "macro_f1", "sample_f1", "loss")
     record = validate(capsys, folder.path, "--which", "last", "--results-file", tmp_path / "a.csv")
-    for title, suffix in {"weights": "", "average of weights": "_ema"}.items():
+    for title, suffix in {"weights": "", "ema": "_ema"}.items():
         assert record["weights"][title] == {name: last[name + suffix] for name in names} | {"count": 40}
     assert (record["task"], record["multilabel_threshold"]) == ("multilabel", 0.4)
     assert json.loads((folder.path / "evaluation.json").read_text()) == record
@@ -93,7 +93,7 @@ def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
     assert list(rows["weights"])[1:3] == ["map", "micro_f1"] and "top1" not in rows["weights"]
 
     given = [folder.path, "--which", "last", "--use-ema", "--output", tmp_path / "other"]
-    other = validate(capsys, *given, "--multilabel-threshold", "0.9")["weights"]["average of weights"]
+    other = validate(capsys, *given, "--multilabel-threshold", "0.9")["weights"]["ema"]
     assert other["map"] == last["map_ema"] and other["micro_f1"] != last["micro_f1_ema"]
     weights = folder.checkpoints / "last" / "model.safetensors"
     by_name = [*TINY, "--checkpoint", weights, "--dataset", "digit_attributes"]

@@ -141,7 +141,7 @@ def test_a_signal_saves_and_the_resumed_run_equals_the_straight_one(processes, t
         started = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
         if name == "stopped":
             for line in started.stdout:
-                if line.startswith("epoch 2  update 4"):
+                if line.startswith("epoch 1  update 4"):
                     break
             # With torchrun the first process alone gets it: the others must learn of it.
             workers = subprocess.run(["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=False)
@@ -167,7 +167,7 @@ def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path):
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     for line in started.stdout:
-        if line.startswith("epoch 3  update 4"):
+        if line.startswith("epoch 2  update 4"):
             break
     workers = subprocess.run(
         ["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=True

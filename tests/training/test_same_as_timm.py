@@ -66,7 +66,7 @@ CASES = {
         loss={"loss_type": "bce", "bce_target_thresh": 0.2, "soft_targets": True},
         mixup={"mixup_alpha": 0.4, "cutmix_alpha": 1.0, "label_smoothing": 0.1, "num_classes": 10},
     ),
-    "average of weights with warm-up": Case(
+    "EMA with warm-up": Case(
         ["--opt", "sgd", "--lr", "0.05", "--model-ema", "--model-ema-decay", "0.95", "--model-ema-warmup"],
         {"opt": "sgd", "lr": 0.05, "weight_decay": 2e-5, "momentum": 0.9},
         average={"decay": 0.95, "use_warmup": True},

@@ -27,8 +27,8 @@ def test_a_run_states_and_stores_what_it_holds_out(images, tmp_path, capsys):
     run = only_run(tmp_path / "runs")
     data = json.loads(run.about.read_text())["data"]
     count = data["held_out"]
-    assert f"evaluation on {count} images of the training split, held out by a hash of their names" in said
-    assert f"{40 - count} training and {count} evaluation images" in said
+    assert f"{count} images of the training split, by a hash of their names, for evaluation" in said
+    assert f"{40 - count} for training, {count} for evaluation" in said
     assert data["val_fraction"] == 0.25 and len(data["held_out_sha256"]) == 64
     stored = json.loads((run.path / "result.json").read_text())
     assert stored["data"]["held_out"] == count

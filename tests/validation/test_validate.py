@@ -30,7 +30,7 @@ def test_a_run_folder_gives_the_figures_of_its_best_epoch(run, capsys):
     stored = json.loads((run.path / "result.json").read_text())["best"]
     for name in ("top1", "top5", "loss", "ece", "brier"):
         assert record["weights"]["weights"][name] == stored[name]
-        assert record["weights"]["average of weights"][name] == stored[f"{name}_ema"]
+        assert record["weights"]["ema"][name] == stored[f"{name}_ema"]
     assert json.loads((run.path / "evaluation.json").read_text()) == record
 
 
@@ -59,7 +59,7 @@ def test_the_last_checkpoint_and_a_checkpoint_folder(run, capsys):
 
 
 def test_only_the_average_of_the_weights(run, capsys):
-    assert list(validate(capsys, run.path, "--use-ema")["weights"]) == ["average of weights"]
+    assert list(validate(capsys, run.path, "--use-ema")["weights"]) == ["ema"]
 
 
 def test_a_folder_in_timms_format_and_a_file_of_weights(run, capsys, tmp_path):

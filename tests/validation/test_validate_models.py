@@ -95,7 +95,7 @@ def test_an_interrupt_loses_nothing(folders, capsys, tmp_path, monkeypatch):
         done.append(1)
         return real(*arguments, **words)
 
-    monkeypatch.setattr(several, "evaluate_subject", interrupted)
+    monkeypatch.setattr(several, "evaluate_model", interrupted)
     rows = validate(capsys, "--model", folders / "names.txt", *DATA, "--results-file", tmp_path / "r.json", code=130)
     assert len(rows) == 1
     assert json.loads((tmp_path / "r.json").read_text()) == rows
