@@ -1,4 +1,4 @@
-"""What every term of a loss shares: registries, base classes, the number format inside, state that survives a cast."""
+"""What all terms of a loss share: registries, base classes, the precision inside, state that survives a cast."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ PENALTIES: Registry = Registry("penalty")
 
 
 def working_precision(values: Tensor) -> Tensor:
-    """Half precisions become float32, because bfloat16 cannot tell 0.99 from 1; float32 and float64 stay."""
+    """Convert half precisions to float32, because bfloat16 cannot tell 0.99 from 1; leave float32 and float64."""
     return values.float() if values.dtype in (torch.float16, torch.bfloat16) else values
 
 
 def is_training(module: nn.Module, logits: Tensor) -> bool:
-    """Whether a batch is one of training: the module is in training mode and the logits want a gradient and get one.
+    """Whether a batch is a training batch: training mode, gradients enabled, and logits that require one.
 
-    A validation loss under `torch.no_grad` or `torch.inference_mode` is none, whether or not anyone called `eval()`.
+    A validation batch under `torch.no_grad` or `torch.inference_mode` is not, with or without a call of `eval()`.
     """
     return module.training and torch.is_grad_enabled() and logits.requires_grad
 
@@ -33,10 +33,10 @@ def is_training(module: nn.Module, logits: Tensor) -> bool:
 def check_number(
     name: str, value: float, low: float = -math.inf, high: float = math.inf, above: bool = False, below: bool = False
 ) -> float:
-    """A hyper-parameter as a float, or a reason why it cannot be one.
+    """Return a hyper-parameter as a float.
 
     Args:
-        name: what it is called, for the message.
+        name: its name, for the message.
         value: an int or a float; a bool is not a number here.
         low: smallest value allowed.
         high: largest value allowed.
@@ -44,7 +44,7 @@ def check_number(
         below: `high` itself is not allowed.
 
     Raises:
-        ValueError: no number, not finite, or outside the interval.
+        ValueError: `value` is not a number, not finite, or outside the interval.
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ValueError(f"{name} must be a number, got {type(value).__name__}")
@@ -63,14 +63,15 @@ def check_number(
 
 
 class Term(nn.Module, ABC):
-    """One term of a loss: called with logits and labels, gives its weighted scalar and what else is worth logging.
+    """One term of a loss: a module that maps logits and labels to a weighted scalar and to values worth logging.
 
-    The positional parameters of a term's constructor are its keywords in the grammar of `--loss`; keyword-only ones
-    are what the surroundings know (`num_classes`, `multi_label`, `soft_targets`).
+    The positional parameters of the constructor are the term's keywords in the grammar of `--loss`. Keyword-only
+    parameters are arguments of `create_loss` that the term asks for: `num_classes`, `multi_label`, `soft_targets` and
+    `class_weight`.
 
     Attributes:
-        ADDITIVE: names of the state that `end_epoch` adds up over the processes.
-        NEEDS_END_EPOCH: the term does not work unless `end_epoch` is called after each pass.
+        ADDITIVE: names of the state that `end_epoch` sums over the processes.
+        NEEDS_END_EPOCH: the term does not work unless `end_epoch` is called after each pass over the training data.
         follows_progress: the term does not work unless `set_progress` is called.
     """
 
@@ -80,25 +81,25 @@ class Term(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        """The term on a batch.
+        """Compute the term for a batch.
 
         Args:
             logits: (M, K) float32 or float64.
-            labels: what the target says, see `read_target`.
+            labels: the target, as `read_target` reads it.
 
         Returns:
             the scalar that is added to the loss, and detached scalars to log beside it.
         """
 
     def set_progress(self, progress: float) -> None:
-        """Training is `progress` of the way through, 0 in the first epoch and 1 in the last."""
+        """Set how far training is, 0 in the first epoch and 1 in the last."""
 
     def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
-        """An epoch of training is over."""
+        """End an epoch of training."""
 
     def _apply(self, fn, recurse=True):
-        # .half() and .to(dtype) must not cut float64 sums and counts down. So torch sees the term without its state,
-        # a probe tells where the state goes, and only the device is followed. MPS knows no float64.
+        # .half() and .to(dtype) must not reduce the precision of float64 sums and counts. So torch sees the term
+        # without its state, a probe tells where the state goes, and only the device is followed. MPS has no float64.
         state = {name: buffer for name, buffer in self._buffers.items() if buffer is not None}
         self._buffers.update(dict.fromkeys(state))
         try:
@@ -113,15 +114,15 @@ class Term(nn.Module, ABC):
 
 
 class Base(Term):
-    """The term a loss starts with. A loss has one.
+    """The first term of a loss. A loss has one.
 
-    A constructor with the keyword-only parameter `class_weight` says that class weights are defined for the term.
+    A base whose constructor has the keyword-only parameter `class_weight` supports class weights.
 
     Attributes:
-        WEIGHS_SAMPLES: the term takes its mean by `Labels.mean`, so `ignore_index` and sample weights are honoured. A
-            base that leaves it at False refuses them.
+        WEIGHS_SAMPLES: the term averages with `Labels.mean`, so it supports `ignore_index` and sample weights. Where it
+            is False, they are refused.
         class_weight: (K,) float64, or None.
-        weighs_classes: there are class weights.
+        weighs_classes: whether there are class weights.
     """
 
     WEIGHS_SAMPLES = False
@@ -135,10 +136,10 @@ class Base(Term):
         self.weighs_classes = values is not None  # a buffer takes a module longer to look up
 
     def class_weight_for(self, logits: Tensor) -> Tensor | None:
-        """(K,), on the device and in the format of the logits.
+        """The class weights, (K,), on the device and in the dtype of the logits, or None.
 
         Raises:
-            ValueError: the logits are of another number of classes.
+            ValueError: the logits have another number of classes.
         """
         if not self.weighs_classes:
             return None
@@ -153,7 +154,7 @@ class Base(Term):
 class Penalty(Term):
     """A term that is added to a base: a weight times the mean over the batch of one value per sample.
 
-    Rows that are ignored do not count and sample weights do; class weights have no effect on a penalty.
+    The mean leaves ignored samples out and applies sample weights; class weights have no effect on a penalty.
 
     Attributes:
         weight: factor of the mean, at least 0; a scalar tensor where it changes in training.
@@ -169,12 +170,17 @@ class Penalty(Term):
         return self.weighted_mean(self.per_sample(logits, labels), labels), {}
 
     def weighted_mean(self, values: Tensor, labels: Labels) -> Tensor:
-        """weight * mean over the rows that count, in the format of the values even where the weight is float64."""
+        """weight * mean over the samples, in the dtype of the values even where the weight is float64.
+
+        Args:
+            values: (M,), of each sample.
+            labels: what says which samples count, and how much.
+        """
         return (self.weight * labels.mean(values)).to(values.dtype)
 
 
 def moved(state: Tensor, device: torch.device) -> Tensor:
-    """A sum or count on another device, in the format that sums and counts have there; empty where it was on "meta"."""
+    """Return a sum or count on another device, in the dtype used there; uninitialized where it was on "meta"."""
     dtype = state_dtype(device)
     if state.is_meta and device.type != "meta":
         return torch.empty_like(state, device=device, dtype=dtype)
@@ -182,14 +188,14 @@ def moved(state: Tensor, device: torch.device) -> Tensor:
 
 
 def lasting_tensors() -> contextlib.AbstractContextManager:
-    """Where state is made: tensors from within it can be written to at any time.
+    """Context for creating state: tensors created in it can be modified at any time.
 
-    Those made under `torch.inference_mode`, where a validation before the first epoch may make them, could not be
-    written to in training.
+    A tensor created under `torch.inference_mode`, by a validation before the first epoch for instance, cannot be
+    modified in training.
     """
     return torch.inference_mode(False)
 
 
 def state_dtype(device: torch.device) -> torch.dtype:
-    """The format of sums and counts: float64, but float32 on MPS, which has nothing wider."""
+    """The dtype of sums and counts: float64, but float32 on MPS, which has no float64."""
     return torch.float32 if device.type == "mps" else torch.float64

@@ -32,26 +32,25 @@ def create_loss(
     class_weight: Sequence[float] | Tensor | None = None,
     ignore_index: int | None = None,
 ) -> ComposedLoss:
-    """A loss by name, for any script: `loss = create_loss("sosr"); loss(logits, target).backward()`.
+    """Create a loss by name, for any script: `loss = create_loss("sosr"); loss(logits, target).backward()`.
 
     Args:
         spec: `base + penalty + penalty`, see `parse_loss`.
-        smoothing: label smoothing in [0, 1). Class indices are smoothed by the base; dense targets were smoothed by
-            whoever mixed them, and it is only used to tell their labels apart.
-        num_classes: K, checked against the logits; None takes whatever comes.
+        smoothing: label smoothing in [0, 1). The base smooths class indices by it. Dense targets are smoothed already;
+            for them it only tells labels from smoothing.
+        num_classes: K, checked against the logits; None accepts any number.
         multi_label: targets are independent binary labels, (M, K) floats. For timm's own losses without penalties.
-        soft_targets: only dense targets will come, so a base that cannot take them says so now.
+        soft_targets: only dense targets will come, so a base that does not support them is refused now.
         class_weight: (K,) numbers of at least 0, the weight of each class's -log p in the base, as torch's `weight`.
-            For `ce` and `ols`; no penalty reads it.
-        ignore_index: class index of samples that do not count, in any term; None where every sample counts. For `ce`
-            and `ols`.
+            For the bases that are cross entropies (`ce`, `ols`, `focal`, `logitnorm`); penalties do not use it.
+        ignore_index: class index of samples that no term counts; None counts all samples. Not for timm's own losses.
 
     Returns:
-        a module; see `ComposedLoss`.
+        the loss, a module.
 
     Raises:
-        ValueError: a faulty spec or hyper-parameter, two different values for the smoothing, or a combination that no
-            paper defines.
+        ValueError: a faulty spec or hyper-parameter, two different values for the smoothing, a combination that no
+            paper defines, or class weights or an index to ignore for a base that does not support them.
     """
     spec = spec if isinstance(spec, LossSpec) else parse_loss(spec)
     smoothing = check_number("smoothing", smoothing, 0.0, 1.0, below=True)
@@ -79,10 +78,10 @@ def create_loss(
 
 
 def check_takes_class_weight(name: str) -> None:
-    """Class weights are for the bases whose constructor wants them.
+    """Check that a base supports class weights.
 
     Raises:
-        ValueError: the base of that name is none of those.
+        ValueError: it does not; the message names those that do.
     """
     if "class_weight" in keywords_of(builder_of(name)):
         raise ValueError(f"{name} has a class_weight of its own: write {name}(class_weight=[...])")
@@ -92,7 +91,7 @@ def check_takes_class_weight(name: str) -> None:
 
 
 def settle_smoothing(spec: LossSpec, smoothing: float) -> tuple[LossSpec, float]:
-    """Make the `smoothing` argument and the base's keyword agree; an argument of 0 gives way to the keyword."""
+    """Merge the `smoothing` argument with the base's keyword; an argument of 0 counts as not given."""
     stated = spec.base.keywords.get("smoothing")
     if stated is None:
         return spec, smoothing
@@ -106,7 +105,7 @@ def settle_smoothing(spec: LossSpec, smoothing: float) -> tuple[LossSpec, float]
 
 
 def build_term(term: TermSpec, context: dict[str, object]) -> Base | Penalty:
-    """Construct a term with its keywords and with what it wants to know of `context`.
+    """Construct a term with its keywords and with the parts of `context` that it asks for.
 
     Raises:
         ValueError: a hyper-parameter out of range; the message begins with the term's name.
@@ -120,15 +119,15 @@ def build_term(term: TermSpec, context: dict[str, object]) -> Base | Penalty:
 
 
 class ComposedLoss(nn.Module):
-    """A base and its penalties, added up.
+    """The sum of a base and its penalties.
 
     Attributes:
-        full_form: the loss with every default written out; `create_loss(full_form)` makes the same, given the same
-            class weights and index to ignore.
-        parts: after a call, detached scalars: what each term added to the loss, under its name, and what terms report
-            beside it (`selected`, the share of rows that SOSR levels). They are the last call's, nothing is summed up.
+        full_form: the loss with all defaults written out; `create_loss(full_form)` creates the same loss, given the
+            same other arguments.
+        parts: detached scalars of the last call: the contribution of each term under its name, and what terms report
+            beside it, such as `selected`, the share of rows that SOSR levels.
         reminder: warns where training goes on without the calls that a term needs, see `Reminder`. None where no term
-            needs any; set it to None to have no warnings.
+            needs any; set it to None to switch the warnings off.
     """
 
     def __init__(
@@ -156,20 +155,20 @@ class ComposedLoss(nn.Module):
         self.reminder = Reminder(passes, schedules) if passes or schedules else None
 
     def forward(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Tensor:
-        """The loss of a batch, computed in float32 for half-precision logits, autocast or not.
+        """Compute the loss of a batch, in float32 for half-precision logits, with and without autocast.
 
         Args:
             logits: (M, K) floating point, or (N, K, d1, ...), where each position is a sample.
-            target: (M,) integers, or (M, K) floats as timm's Mixup and CutMix make them; (N, d1, ...) or
-                (N, K, d1, ...) for such logits.
+            target: (M,) integers, or (M, K) floats as timm's Mixup and CutMix make them. With (N, K, d1, ...) logits,
+                (N, d1, ...) integers or (N, K, d1, ...) floats.
             sample_weight: (M,) numbers of at least 0: a sample of weight n counts as n samples of weight 1, in every
-                term. For logits with more dimensions (N, d1, ...), or (N,) for all positions of each image.
+                term. With (N, K, d1, ...) logits, (N, d1, ...), or (N,) for all positions of each image.
 
         Returns:
-            scalar, float32 or float64. 0, with a gradient of 0, where `ignore_index` and `sample_weight` leave nothing.
+            scalar, float32 or float64; 0, with a gradient of 0, where no sample counts.
 
         Raises:
-            ValueError: shapes or dtypes that do not fit, see `read_target`; sample weights for a base of timm.
+            ValueError: shapes or dtypes that do not match, see `read_target`, or sample weights for a base of timm.
         """
         if isinstance(logits, Tensor) and logits.ndim > 2:
             logits, target, sample_weight = as_rows(logits, target, sample_weight)
@@ -183,7 +182,7 @@ class ComposedLoss(nn.Module):
         return value
 
     def notice_batch(self, logits: Tensor) -> None:
-        """Tell the reminder what kind of batch this is."""
+        """Report a batch to the reminder: training or evaluation."""
         training = is_training(self, logits)
         if torch.compiler.is_compiling():
             if training:
@@ -194,13 +193,13 @@ class ComposedLoss(nn.Module):
             self.reminder.evaluation()
 
     def train(self, mode: bool = True) -> ComposedLoss:
-        """Switch to training or evaluation, as for any module."""
+        """Set training or evaluation mode, as for any module."""
         if self.reminder is not None:
             self.reminder.train_called() if mode else self.reminder.evaluation()
         return super().train(mode)
 
     def composed(self, logits: Tensor, labels: Labels) -> tuple[Tensor, dict[str, Tensor]]:
-        """The terms one after the other: the readable path, which the row kernels are tested against."""
+        """Compute the terms one after the other: the readable path, which the row kernels are tested against."""
         value, logged = self.base(logits, labels)
         parts = {"base": value.detach(), **logged}
         for name, penalty in self.penalties.items():
@@ -210,10 +209,10 @@ class ComposedLoss(nn.Module):
         return value, parts
 
     def read_labels(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Labels:
-        """The labels of (M, K) logits, checked against what the loss was made for.
+        """Read the target of (M, K) logits and check it against the arguments of the loss.
 
         Raises:
-            ValueError: they do not fit, see `read_target`.
+            ValueError: they do not match, see `read_target`.
         """
         if sample_weight is not None and not self.base.WEIGHS_SAMPLES:
             raise ValueError(f"sample_weight is not supported by {self.spec.base.name}, which takes the mean by itself")
@@ -227,20 +226,23 @@ class ComposedLoss(nn.Module):
 
     @property
     def terms(self) -> dict[str, Base | Penalty]:
-        """The base and the penalties under their names."""
+        """The base and the penalties by name."""
         return {self.spec.base.name: self.base, **self.penalties}
 
     @property
     def additive_state(self) -> tuple[str, ...]:
-        """Keys of `state_dict` whose sum over the processes is what `end_epoch` uses."""
+        """Keys of `state_dict` that `end_epoch` sums over the processes."""
         places = {"base": self.base, **{f"penalties.{name}": term for name, term in self.penalties.items()}}
         return tuple(f"{place}.{name}" for place, term in places.items() for name in term.ADDITIVE)
 
     def set_progress(self, progress: float) -> None:
-        """Tell schedules how far training is: epoch / (epochs - 1), 0 in the first epoch and 1 in the last.
+        """Set how far training is; call it before each epoch.
+
+        Args:
+            progress: epoch / (epochs - 1), 0 in the first epoch and 1 in the last.
 
         Raises:
-            ValueError: outside [0, 1].
+            ValueError: `progress` is outside [0, 1].
         """
         progress = check_number("progress", progress, 0.0, 1.0)
         for term in self.terms.values():
@@ -249,10 +251,10 @@ class ComposedLoss(nn.Module):
             self.reminder.progress()
 
     def end_epoch(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
-        """Tell stateful terms that an epoch of training is over; all processes must call it.
+        """End an epoch of training: OLS takes its new soft labels. All processes must call it, after each epoch.
 
         Args:
-            sum_over_ranks: adds a tensor up over the processes and returns the sum; None with one process.
+            sum_over_ranks: returns the sum of a tensor over all processes; None with one process.
         """
         with torch.no_grad():
             for term in self.terms.values():
@@ -265,7 +267,7 @@ class ComposedLoss(nn.Module):
 
 
 def without_autocast(device_type: str) -> contextlib.AbstractContextManager:
-    """Autocast off, where the device has it: it would multiply matrices in bfloat16."""
+    """Context with autocast off, where the device has it: it would multiply matrices in bfloat16."""
     if device_type not in AUTOCAST_DEVICES:
         return contextlib.nullcontext()
     # Leaving it off costs a loss of 128 x 100 logits a few per cent; a compiler pays nothing, and may not ask.

@@ -56,7 +56,7 @@ def first_soft_labels(init: str, num_classes: int, dtype: torch.dtype, device: t
 class OnlineLabelSmoothing(Base):
     """alpha * CE(labels) + (1 - alpha) * CE(soft labels of the previous epoch).
 
-    While training, the probabilities of correctly classified samples with one label are summed up for each class;
+    Training batches add the probabilities of correctly classified samples with one label to a sum for each class;
     `end_epoch` makes their means the new soft labels, and a class without a correct sample gets the uniform one.
     The state is three float64 tensors: 16 K^2 + 8 K bytes, 16 MB for 1,000 classes.
 
@@ -67,7 +67,7 @@ class OnlineLabelSmoothing(Base):
         class_weight: (K,) numbers of at least 0, for both cross entropies.
 
     Raises:
-        ValueError: alpha out of range, an unknown init, or logits with another number of classes.
+        ValueError: alpha out of range, or an unknown init; in a call, logits with another number of classes.
     """
 
     WEIGHS_SAMPLES = True
@@ -108,13 +108,13 @@ class OnlineLabelSmoothing(Base):
                 setattr(self, name, getattr(self, name).to(device, state_dtype(device)))
 
     def prepare(self, logits: Tensor) -> Tensor:
-        """The present soft labels, (K, K), on the device of the logits, with state allocated if the batch counts.
+        """The present soft labels, (K, K), on the device of the logits; the first training batch allocates the state.
 
-        An evaluation before the first training batch leaves no state behind: under `torch.inference_mode` that would be
-        tensors that training cannot write to.
+        An evaluation before that allocates none: under `torch.inference_mode` it would be tensors that training cannot
+        modify.
 
         Raises:
-            ValueError: the soft labels are of another number of classes.
+            ValueError: the soft labels have another number of classes than the logits.
         """
         classes, device = logits.shape[1], logits.device
         if self.soft_labels is None:

@@ -22,8 +22,8 @@ class Labels:
         index: (M,) int64 for hard targets, else None.
         dense: (M, K) float, the target as it came, else None.
         smoothing: the label smoothing that is in `dense`.
-        sample_weight: (M,) numbers of at least 0 or bools, how many times each row counts, 0 where it is ignored; None
-            where every row counts once.
+        sample_weight: (M,) numbers of at least 0 or bools, how many times each row counts, 0 for ignored rows; None
+            where each row counts once.
     """
 
     num_classes: int
@@ -47,14 +47,15 @@ class Labels:
         return self.index.unsqueeze(1) == classes
 
     def mean(self, values: Tensor, size: Tensor | None = None) -> Tensor:
-        """The mean over the rows, each as many times as its sample weight says.
+        """Average over the rows, each counted as many times as its sample weight says.
 
         Args:
-            values: (M,).
-            size: (M,), what each row adds to the divisor; 1 where not given. Class weights have one.
+            values: (M,), of each row.
+            size: (M,), what a row adds to the divisor each time it counts; None for 1. With class weights it is the
+                weight of the row's class.
 
         Returns:
-            scalar; 0, with a gradient of 0, where nothing counts.
+            scalar, sum(w * values) / sum(w * size); 0, with a gradient of 0, where the divisor is 0.
         """
         if self.sample_weight is None and size is None:
             return values.mean()
@@ -84,16 +85,15 @@ def read_target(
         logits: (M, K) floating point.
         target: (M,) integers in [0, K), or (M, K) floats that sum to 1 in each row.
         smoothing: the label smoothing that dense targets were made with, in [0, 1).
-        ignore_index: class index of rows that do not count; None where all do.
-        sample_weight: (M,), how many times each row counts; None for once.
+        ignore_index: class index of rows that do not count; None where all count.
+        sample_weight: (M,) numbers of at least 0, how many times each row counts; None for once.
 
     Returns:
         the labels; dense ones in float32 or float64. An ignored row has class 0 and weight 0.
 
     Raises:
-        ValueError: shapes or dtypes that fit neither form, an empty batch, dense targets where an index is to be
-            ignored, or dense half-precision targets with smoothing, whose labels can no longer be told from the
-            smoothing.
+        ValueError: shapes or dtypes of neither form, an empty batch, dense targets with an index to ignore, or dense
+            half-precision targets with smoothing, whose labels can no longer be told from the smoothing.
     """
     check_logits(logits)
     rows, classes = logits.shape

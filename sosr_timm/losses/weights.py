@@ -1,4 +1,4 @@
-"""What counts and how much: images of many labels as rows, rows to ignore, weights of samples and of classes."""
+"""Which samples count, and how much: positions as samples, weights of samples and of classes."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from torch import Tensor
 
 
 def as_rows(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Logits with further dimensions, such as those of a segmentation, as one row for each position.
+    """Flatten logits with further dimensions, such as those of a segmentation, to one row for each position.
 
     Args:
         logits: (N, K, d1, ...) floating point.
         target: (N, d1, ...) integers, or (N, K, d1, ...) floats.
-        sample_weight: (N, d1, ...), or (N,) for all positions of an image, or None.
+        sample_weight: (N, d1, ...), or (N,) for all positions of each image, or None.
 
     Returns:
-        (M, K), (M,) or (M, K), and (M,) or None, where M = N d1 ... .
+        logits (M, K), target (M,) or (M, K), and sample weights (M,) or None, where M = N * d1 * ... .
 
     Raises:
-        ValueError: the shapes do not belong together.
+        ValueError: the shapes do not match.
     """
     shape = tuple(logits.shape)
     places = (shape[0], *shape[2:])
@@ -47,17 +47,17 @@ def as_rows(logits: Tensor, target: Tensor, sample_weight: Tensor | None) -> tup
 
 
 def classes_last(values: Tensor) -> Tensor:
-    """(M, K) from (N, K, d1, ...)."""
+    """Flatten (N, K, d1, ...) to (M, K)."""
     return values.movedim(1, -1).reshape(-1, values.shape[1])
 
 
 def check_sample_weight(sample_weight: Tensor, rows: int) -> None:
-    """A sample weight is a vector of numbers of at least 0.
+    """Check that sample weights are a vector of numbers of at least 0.
 
-    The values are looked at on the CPU only: elsewhere that would wait for the device.
+    The values are checked on the CPU only: elsewhere the check would wait for the device.
 
     Raises:
-        ValueError: it is not.
+        ValueError: they are not.
     """
     if not isinstance(sample_weight, Tensor):
         raise ValueError(f"sample_weight must be a tensor, got {type(sample_weight).__name__}")
@@ -73,14 +73,14 @@ def check_sample_weight(sample_weight: Tensor, rows: int) -> None:
 
 
 def check_class_weight(class_weight: Sequence[float] | Tensor, num_classes: int | None) -> list[float]:
-    """Class weights as numbers.
+    """Return class weights as a list of floats.
 
     Args:
-        class_weight: one for each class, at least 0, some of them above.
+        class_weight: a number of at least 0 for each class, not all of them 0.
         num_classes: K, or None where it is not known yet.
 
     Raises:
-        ValueError: they are something else.
+        ValueError: not a sequence of such numbers, or not K of them.
     """
     if isinstance(class_weight, Tensor):
         class_weight = class_weight.detach().tolist()

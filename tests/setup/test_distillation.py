@@ -74,6 +74,11 @@ def test_the_loss_and_gradients_are_those_of_timms_task(case, teacher, tmp_path)
         assert torch.equal(found["ours"][0][name], found["timm"][0][name]), name
     assert all(torch.equal(ours, timms) for ours, timms in zip(found["ours"][1], found["timm"][1], strict=True))
     assert not torch.equal(found["ours"][0]["loss"], found["ours"][0]["task_loss"])
+    if case == "logit":  # each sample of a step is counted once, by what the student says
+        correct = batch.target[found["ours"][0]["output"].argmax(dim=1) == batch.target]
+        assert len(correct)
+        for counted in (run.loss, loss):
+            assert torch.equal(counted.base.correct_count, torch.bincount(correct, minlength=10).double())
 
 
 def test_the_teacher_stays_as_it_is_and_is_fed_what_it_was_trained_on(teacher, tmp_path):
