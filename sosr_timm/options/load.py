@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -36,6 +38,13 @@ class Loaded(Generic[Groups]):
 
 
 class _Parser(argparse.ArgumentParser):
+    appendix: Callable[[int], str] | None = None  # made when somebody asks for --help, because it imports the losses
+
+    def format_help(self) -> str:
+        text = super().format_help()
+        width = shutil.get_terminal_size().columns - 2  # as argparse does
+        return f"{text}\n{self.appendix(width)}" if self.appendix else text
+
     def error(self, message: str) -> NoReturn:
         short, _, matches = message.removeprefix("ambiguous option: ").partition(" could match ")
         if matches:
@@ -49,6 +58,7 @@ def make_parser(groups: type, description: str) -> argparse.ArgumentParser:
     """The command line of a dataclass of option groups, abbreviations allowed as timm's allows them."""
     config = "[--config FILE] " if "config" in options_of(groups) else ""
     parser = _Parser(description=description, usage=f"%(prog)s {config}[options]")
+    parser.appendix = getattr(groups, "appendix", None)
     sections: dict[str, Any] = {}
     for option in options_of(groups).values():
         section = sections.setdefault(option.group, parser.add_argument_group(option.group))

@@ -49,8 +49,9 @@ class TaskOptions:
 class LossOptions:
     loss: str | None = flag(
         None,
-        "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'. Taken as written, unlike in timm: ce has no "
-        "label smoothing, ls has 0.1. Where not given: ce with timm's label smoothing of 0.1, or bce for many labels",
+        "loss: base + penalty + ..., for example 'ols+sosr(beta=1.0)'; --help ends with all of them. Taken as written, "
+        "unlike in timm: ce has no label smoothing, ls has 0.1. Where not given: ce with timm's label smoothing of "
+        "0.1, or bce for many labels",
         allowed=NOT_EMPTY,
     )
     smoothing: float | None = flag(
@@ -96,6 +97,13 @@ def loss_text(loss: LossOptions, task: TaskOptions) -> str:
     """--loss, else what stands for it: bce for many labels or with --bce-loss, jsd with --jsd-loss, ce otherwise."""
     by_flag = "bce" if loss.bce_loss or is_multi_label(task) else "jsd" if loss.jsd_loss else "ce"
     return loss.loss or by_flag
+
+
+def losses_with_keywords(width: int) -> str:
+    """Every loss and its keywords, in lines of `width` characters; torch is imported only when somebody asks."""
+    from sosr_timm.losses.listing import list_losses
+
+    return list_losses(width)
 
 
 def is_multi_label(task: TaskOptions) -> bool:

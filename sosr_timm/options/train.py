@@ -25,7 +25,7 @@ from sosr_timm.options.ranges import (
     Range,
 )
 from sosr_timm.options.schedule import ScheduleOptions
-from sosr_timm.options.task import LossOptions, TaskOptions
+from sosr_timm.options.task import LossOptions, TaskOptions, losses_with_keywords
 from sosr_timm.options.timm_flags import TRAIN_DIFFERENT, TRAIN_FOREIGN, TRAIN_REFUSED, Difference, Foreign, Refusal
 from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, DataOptions, SizeOptions
 
@@ -180,6 +180,7 @@ class RunOptions:
 class TrainOptions:
     """Everything train.py can be told."""
 
+    appendix = staticmethod(losses_with_keywords)  # of --help
     refused: ClassVar[dict[str, Refusal]] = TRAIN_REFUSED
     foreign: ClassVar[dict[str, Foreign]] = TRAIN_FOREIGN
     different: ClassVar[dict[str, Difference]] = TRAIN_DIFFERENT
