@@ -1,4 +1,4 @@
-"""The losses in training loops of others: Lightning, the Trainer of transformers, and loops written by hand."""
+"""The losses in other training loops: Lightning, the Hugging Face Trainer, and loops written by hand."""
 
 from sosr_timm.integrations.loss_epochs import LossEpochs
 from sosr_timm.integrations.processes import sum_over_processes

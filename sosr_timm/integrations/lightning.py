@@ -1,4 +1,4 @@
-"""A callback for Lightning's Trainer that looks after the losses of a LightningModule."""
+"""Callbacks for Lightning's Trainer: one for the losses of a LightningModule, one for the order of its data."""
 
 from __future__ import annotations
 
@@ -17,15 +17,16 @@ lightning = import_extra("lightning.pytorch", "lightning", "sosr_timm.integratio
 
 
 class LossCallback(lightning.Callback):
-    """Sets the progress of the losses, ends their epochs over all processes, and saves them in Lightning's checkpoints.
+    """Calls `set_progress` and `end_epoch` of the losses over all processes, and saves them in Lightning's checkpoints.
 
-    Without `max_epochs`, the progress of an epoch is the share of `max_steps` that came before it.
+    The progress is epoch / (`max_epochs` - 1). With `max_steps` it is the share of the steps done before the epoch, and
+    with both the larger of the two.
 
     Args:
-        loss: what `create_loss` made; None for the losses that are attributes of the LightningModule.
+        loss: from `create_loss`; None to use the losses that are attributes of the LightningModule.
 
     Raises:
-        ValueError: no loss of this package in the LightningModule.
+        ValueError: the LightningModule contains no loss of this package.
     """
 
     def __init__(self, loss: nn.Module | None = None):
@@ -34,17 +35,17 @@ class LossCallback(lightning.Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.epochs = LossEpochs(pl_module if self.loss is None else self.loss)
-        # DistributedDataParallel would overwrite every process's sums with those of the first one before each batch.
+        # Before each batch, DistributedDataParallel would overwrite the sums of every process with those of the first.
         ignored = set(getattr(pl_module, "_ddp_params_and_buffers_to_ignore", ()))
         for prefix, loss in losses_in(pl_module).items():
             parts = dict(loss.named_modules(prefix=prefix.removesuffix(".")))
-            ignored |= {f"{place}.{name}" for place, part in parts.items() for name in part._buffers}
+            ignored |= {f"{path}.{name}" for path, part in parts.items() for name in part._buffers}
         pl_module._ddp_params_and_buffers_to_ignore = sorted(ignored)
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.epochs.start(trainer.current_epoch, progress_of(trainer))
 
-    # An epoch that is resumed in the middle has no other start.
+    # For an epoch that is resumed in the middle Lightning calls only this one.
     on_train_start = on_train_epoch_start
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -58,9 +59,9 @@ class LossCallback(lightning.Callback):
 
 
 class SamplerCallback(lightning.Callback):
-    """Saves how far a `ResumableSampler` is in Lightning's checkpoints, and continues there in the middle of an epoch.
+    """Saves the position of a `ResumableSampler` in Lightning's checkpoints, so that an epoch resumes at any batch.
 
-    The training DataLoader must use the sampler, and the Trainer `use_distributed_sampler=False`.
+    Give the training DataLoader the same sampler, and the Trainer `use_distributed_sampler=False`.
     """
 
     def __init__(self, sampler: ResumableSampler):
@@ -79,7 +80,7 @@ class SamplerCallback(lightning.Callback):
 
 
 def progress_of(trainer: Trainer) -> float | None:
-    """The progress of the current epoch, by whichever of `max_epochs` and `max_steps` ends first; None without both."""
+    """Progress at the start of the epoch, in [0, 1]; None if training has neither `max_epochs` nor `max_steps`."""
     shares = []
     if trainer.max_epochs is not None and trainer.max_epochs > 0:
         shares.append(trainer.current_epoch / max(1, trainer.max_epochs - 1))

@@ -1,4 +1,4 @@
-"""The epochs of a loss in any training loop: its schedule, its soft labels, its part of the checkpoint."""
+"""The epochs of a loss in any training loop: its schedule, its soft labels, its state in the checkpoint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ENDED = "epochs_ended"
 
 
 class LossEpochs:
-    """Calls `set_progress` and `end_epoch` at the right moments, over all processes, and saves the loss exactly.
+    """Calls `set_progress` and `end_epoch` at the right moments, over all processes, and saves and restores the loss.
 
         epochs = LossEpochs(loss, 90)
         for epoch in range(90):
@@ -24,16 +24,16 @@ class LossEpochs:
                     ...
             torch.save({"model": model.state_dict(), "loss": epochs.state_dict()}, "checkpoint.pt")
 
-    Keep the loss outside DistributedDataParallel: it copies the buffers of the first process to all others before
-    every batch, and with them the sums of OLS.
+    Keep the loss outside DistributedDataParallel, which copies the buffers of the first process to all others before
+    every batch and so overwrites the sums of OLS.
 
     Args:
-        loss: what `create_loss` made, compiled or not, or a module that contains such losses.
-        epochs: of the whole training; None where it is not known, so that MaxSup keeps its first weight unless `start`
-            is given the progress.
+        loss: from `create_loss`, compiled or not, or a module that contains such losses.
+        epochs: number of epochs of the training; None if it is not known. Then give `start` the progress, or schedules
+            keep their first value.
 
     Raises:
-        ValueError: no loss of this package.
+        ValueError: the module contains no loss of this package.
     """
 
     def __init__(self, loss: nn.Module, epochs: int | None = None):
@@ -41,34 +41,34 @@ class LossEpochs:
         if not self.losses:
             raise ValueError(f"{type(loss).__name__} contains no loss made by create_loss")
         self.epochs = epochs
-        self.ended: int | None = None  # epochs whose soft labels have been taken over; None before the first start
+        self.ended: int | None = None  # number of epochs that have ended; None before the first start
 
     @contextmanager
     def epoch(self, epoch: int) -> Iterator[None]:
-        """One epoch of training, from 0; ends it unless an exception leaves the block."""
+        """Context of one epoch of training, counted from 0. The epoch ends unless an exception leaves the block."""
         self.start(epoch)
         yield
         self.end(epoch)
 
     def start(self, epoch: int, progress: float | None = None) -> None:
-        """An epoch begins or is resumed.
+        """Begin or resume an epoch.
 
         Args:
-            epoch: from 0.
+            epoch: counted from 0.
             progress: share of the training that is done, in [0, 1]; None for epoch / (epochs - 1).
         """
         if self.ended is not None and self.ended < epoch:
-            self.end(epoch - 1)  # the state was saved after the last batch of an epoch and before its end
+            self.end(epoch - 1)  # the state was saved between the last batch of that epoch and its end
         self.ended = epoch if self.ended is None else self.ended
         if progress is None and self.epochs is not None:
             progress = min(1.0, epoch / max(1, self.epochs - 1))
         if progress is not None:
             for loss in self.losses.values():
                 loss.set_progress(progress)
-                loss.reminder = None  # the end of the epoch will come, after however many evaluations
+                loss.reminder = None  # the epoch will be ended, however many evaluations come before
 
     def end(self, epoch: int) -> None:
-        """An epoch is over; every process must call it. Calling it again for the same epoch has no effect."""
+        """End an epoch. Every process must call this. A second call for the same epoch has no effect."""
         if self.ended is not None and self.ended > epoch:
             return
         for loss in self.losses.values():
@@ -76,9 +76,10 @@ class LossEpochs:
         self.ended = epoch + 1
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The state of the losses, what the processes counted added up; every process must call it.
+        """State of the losses, with the counts of all processes added up. Every process must call this.
 
-        The same in every process, so that one of them can save it. Nothing but tensors.
+        Returns:
+            tensors by name, the same in every process, so one process can save them.
         """
         state = {ENDED: torch.tensor(-1 if self.ended is None else self.ended)}
         for prefix, loss in self.losses.items():
@@ -89,27 +90,29 @@ class LossEpochs:
         return state
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Continue from `state_dict`, with any number of processes: the first one takes over what was counted.
+        """Restore a state, with any number of processes. The first process gets the counts.
 
         Raises:
-            ValueError: the state of other losses.
+            ValueError: the state belongs to other losses.
         """
         if ENDED not in state:
-            raise ValueError("the checkpoint holds no state of LossEpochs")
+            raise ValueError("the state was not saved by LossEpochs.state_dict()")
         for prefix, loss in self.losses.items():
             own = {name[len(prefix) :]: state[name] for name in state if name != ENDED and name.startswith(prefix)}
             try:
                 loss.load_state_dict(own)
             except RuntimeError as error:
                 reason = " ".join(str(error).split())
-                raise ValueError(f"the checkpoint is not of the loss {loss.full_form}: {reason}") from None
+                raise ValueError(
+                    f"the checkpoint was saved with another loss than {loss.full_form}: {reason}"
+                ) from None
         if process_rank():
             self.forget_counts()
         ended = int(state[ENDED])
         self.ended = None if ended < 0 else ended
 
     def forget_counts(self) -> None:
-        """Drop what this process has counted since the last epoch ended."""
+        """Discard what this process has counted since the last epoch ended."""
         for loss in self.losses.values():
             state = loss.state_dict()
             for name in set(loss.additive_state) & set(state):
@@ -117,8 +120,8 @@ class LossEpochs:
 
 
 def losses_in(module: nn.Module) -> dict[str, ComposedLoss]:
-    """The losses of this package in a module, by the prefix of their state; "" for the module itself."""
+    """Find the losses of this package in a module, by the prefix of their state, which is "" for the module itself."""
     found = {name: part for name, part in module.named_modules() if isinstance(part, ComposedLoss)}
-    # torch.compile puts a module of its own around the loss; a state fits both.
+    # torch.compile wraps the loss in a module of its own; a state fits both.
     names = {name: ".".join(word for word in name.split(".") if word and word != "_orig_mod") for name in found}
     return {f"{names[name]}." if names[name] else "": loss for name, loss in found.items()}

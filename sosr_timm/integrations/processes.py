@@ -1,4 +1,4 @@
-"""Sums over the processes of torch.distributed, whoever started them."""
+"""Sums over the processes of torch.distributed."""
 
 from __future__ import annotations
 
@@ -8,19 +8,20 @@ from torch import Tensor
 
 
 def process_rank() -> int:
-    """This process, from 0; 0 without torch.distributed."""
+    """Rank of this process; 0 without torch.distributed."""
     return dist.get_rank() if dist.is_available() and dist.is_initialized() else 0
 
 
 def sum_over_processes(tensor: Tensor) -> Tensor:
-    """The tensor added up over all processes, on its own device; itself without torch.distributed.
+    """Add a tensor up over all processes, as in `loss.end_epoch(sum_over_processes)`. Every process must call this.
 
-    Every process must call it: `loss.end_epoch(sum_over_processes)`.
+    Returns:
+        the sum, on the device of the tensor; the tensor itself without torch.distributed.
     """
     if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
         return tensor
     total = tensor.detach().clone()
-    # NCCL knows no CPU tensors, and a state that was just loaded is one.
+    # NCCL does not support CPU tensors, and a state that was just loaded is on the CPU.
     if total.device.type == "cpu" and "gloo" not in dist.get_backend_config():
         total = total.to(torch.accelerator.current_accelerator())
     dist.all_reduce(total)

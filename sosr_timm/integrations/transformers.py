@@ -1,4 +1,4 @@
-"""A callback for the Trainer of transformers that gives it a loss and looks after it."""
+"""A callback that gives a loss to the Hugging Face Trainer, and saves and restores it."""
 
 from __future__ import annotations
 
@@ -29,19 +29,20 @@ IGNORED = -100  # labels that the Trainer does not count
 
 
 class LossCallback(transformers.TrainerCallback):
-    """Computes the loss, sets its progress, ends its epochs over all processes, and saves it beside each checkpoint.
+    """Computes the loss, calls its `set_progress` and `end_epoch` over all processes, and saves it in each checkpoint.
 
         callback = LossCallback(create_loss("ols+sosr", num_classes=10))
         trainer = Trainer(..., compute_loss_func=callback.compute_loss, callbacks=[callback])
 
-    Each `checkpoint-N` gets a file loss.safetensors, and `trainer.train(resume_from_checkpoint=...)` continues from it.
+    Each `checkpoint-N` gets a file loss.safetensors, which `trainer.train(resume_from_checkpoint=...)` loads.
 
     Args:
-        loss: what `create_loss` made.
-        checkpoint: the checkpoint that training resumes from, if that is not in `output_dir`: a callback is not told.
+        loss: from `create_loss`.
+        checkpoint: path of the checkpoint that training resumes from. Needed only if it is not in `output_dir`, since
+            the Trainer does not tell callbacks the path.
 
     Raises:
-        ValueError: no loss of this package.
+        ValueError: the module contains no loss of this package.
     """
 
     def __init__(self, loss: nn.Module, checkpoint: str | os.PathLike | None = None):
@@ -53,15 +54,16 @@ class LossCallback(transformers.TrainerCallback):
     def compute_loss(
         self, outputs: Any, labels: Tensor | None, num_items_in_batch: Tensor | int | None = None
     ) -> Tensor:
-        """The loss as the Trainer's `compute_loss_func`: this batch's share of the mean over all accumulated batches.
+        """Compute the share of this batch in the mean loss of an update, as `compute_loss_func` of the Trainer.
 
         Args:
-            outputs: what the model returned: a dictionary with "logits", a tuple that begins with them, or them.
+            outputs: of the model: a dictionary with "logits", a tuple whose first element is the logits, or the logits.
             labels: (M,) integers, or (M, K) floats.
-            num_items_in_batch: labels in the batches of this update, over all processes; None for this batch's alone.
+            num_items_in_batch: number of labels in all batches of the update, over all processes; None to get the mean
+                of this batch.
 
         Raises:
-            ValueError: a batch without "labels".
+            ValueError: the batch has no "labels".
         """
         if labels is None:
             raise ValueError(
@@ -71,7 +73,7 @@ class LossCallback(transformers.TrainerCallback):
         value = self.loss(logits, labels)
         if num_items_in_batch is None:
             return value
-        # Counted as the Trainer counts, so that the shares add up to 1 whatever the form of the labels.
+        # Labels are counted as the Trainer counts them, so the shares of all batches add up to 1.
         items = torch.as_tensor(num_items_in_batch, device=labels.device).sum()
         return value * (labels.ne(IGNORED).sum() / items.clamp(min=1))
 
@@ -79,7 +81,7 @@ class LossCallback(transformers.TrainerCallback):
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
         refuse(args)
-        known = state.num_train_epochs < sys.maxsize  # else a stream of max_steps batches
+        known = state.num_train_epochs < sys.maxsize  # otherwise the data set has no length
         self.epochs = LossEpochs(self.loss, state.num_train_epochs if known else None)
         self.epoch = int(state.epoch)
         if state.global_step:
@@ -97,15 +99,15 @@ class LossCallback(transformers.TrainerCallback):
     ) -> None:
         sampler = sampler_of(train_dataloader)
         if isinstance(sampler, ResumableSampler):
-            # Accelerate does not reach it in an epoch that several processes resume in the middle.
+            # Accelerate does not do this when several processes resume in the middle of an epoch.
             sampler.set_epoch(self.epoch)
-        stream = state.global_step / max(1, state.max_steps)
-        self.epochs.start(self.epoch, stream if self.epochs.epochs is None else None)
+        progress = state.global_step / max(1, state.max_steps) if self.epochs.epochs is None else None
+        self.epochs.start(self.epoch, progress)
 
     def on_epoch_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
     ) -> None:
-        # Training that is stopped in the middle of an epoch ends here too, and may be resumed there.
+        # The Trainer also calls this when training stops in the middle of an epoch, which may be resumed later.
         if not control.should_training_stop or float(state.epoch).is_integer():
             self.epochs.end(self.epoch)
             self.epoch += 1
@@ -115,26 +117,26 @@ class LossCallback(transformers.TrainerCallback):
         if not args.should_save:
             return
         folder = checkpoint_folder(args, state)
-        if state.is_hyper_param_search or not folder.is_dir():  # a trial has a directory that nobody tells
-            warnings.warn(f"LossCallback found no {folder}: the state of the loss is not saved", stacklevel=2)
+        if state.is_hyper_param_search or not folder.is_dir():  # a trial has its own, unknown directory
+            warnings.warn(f"LossCallback: there is no {folder}, so the state of the loss is not saved", stacklevel=2)
             return
         with replacing(folder / FILE) as temporary:
             save_file(tensors, temporary)
             set_default_mode(temporary)
 
     def stored(self, args: TrainingArguments, state: TrainerState) -> Path:
-        """The file of the checkpoint that training resumes from.
+        """Path of the loss in the checkpoint that training resumes from.
 
         Raises:
-            ValueError: the checkpoint is another one, or has no such file.
+            ValueError: training resumes from another checkpoint, or the checkpoint has no such file.
         """
         folder = Path(self.checkpoint) if self.checkpoint is not None else checkpoint_folder(args, state)
         record = folder / "trainer_state.json"
-        # Text, because a logged NaN is not equal to itself.
+        # Compared as text, because a logged NaN is not equal to itself.
         history = json.loads(record.read_text())["log_history"] if record.is_file() else None
         if json.dumps(history) != json.dumps(state.log_history):
             raise ValueError(
-                f"training does not resume from {folder}: name the checkpoint, LossCallback(loss, checkpoint=PATH)"
+                f"training does not resume from {folder}: give the path, LossCallback(loss, checkpoint=PATH)"
             )
         if not (folder / FILE).is_file():
             raise ValueError(
@@ -145,12 +147,12 @@ class LossCallback(transformers.TrainerCallback):
 
 
 def checkpoint_folder(args: TrainingArguments, state: TrainerState) -> Path:
-    """Where the Trainer saves the checkpoint of the present step."""
+    """Path where the Trainer saves the checkpoint of the current step."""
     return Path(args.output_dir) / f"checkpoint-{state.global_step}"
 
 
 def sampler_of(loader: DataLoader | None) -> object:
-    """The sampler of single samples in a loader that Accelerate has prepared; None for a stream."""
+    """Find the sampler of a loader that Accelerate has prepared; None if its data set is iterable."""
     sampler = getattr(loader, "batch_sampler", None)
     while hasattr(sampler, "batch_sampler"):
         sampler = sampler.batch_sampler
@@ -158,14 +160,14 @@ def sampler_of(loader: DataLoader | None) -> object:
 
 
 def refuse(args: TrainingArguments) -> None:
-    """Options that would act beside the loss, or save without its state.
+    """Refuse options that have no effect with this loss, or that save checkpoints without it.
 
     Raises:
-        ValueError: one of them is set.
+        ValueError: such an option is set.
     """
     if args.label_smoothing_factor:
-        raise ValueError(
-            "label_smoothing_factor has no effect with compute_loss_func: write it into the loss, ce(smoothing=0.1)"
-        )
+        raise ValueError("label_smoothing_factor has no effect with compute_loss_func: use the loss ce(smoothing=0.1)")
     if getattr(args, "enable_jit_checkpoint", False):
-        raise ValueError("enable_jit_checkpoint saves without calling callbacks, so without the loss: use save_steps")
+        raise ValueError(
+            "enable_jit_checkpoint is not supported, because it saves without calling callbacks: use save_steps"
+        )

@@ -7,7 +7,7 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "integrations.md"
 
 
 def scripts() -> dict[str, str]:
-    """The Python blocks of the page, by the heading that they stand under."""
+    """The Python blocks of the page, by their heading."""
     sections = re.findall(r"^## (.*?)\n(.*?)(?=^## |\Z)", PAGE.read_text(), flags=re.DOTALL | re.MULTILINE)
     return {
         title: block for title, text in sections for block in re.findall(r"```python\n(.*?)```", text, flags=re.DOTALL)

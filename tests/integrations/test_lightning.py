@@ -131,7 +131,7 @@ def test_a_run_that_was_killed_continues_exactly(tmp_path, saving, killed, saved
     assert_same_state(module.model, model)
 
 
-def test_a_loss_beside_the_module_is_looked_after(tmp_path):
+def test_a_loss_outside_the_module_is_saved_and_restored(tmp_path):
     spec = COMBINATIONS[2]
     loss = create_loss(spec, num_classes=CLASSES)
 

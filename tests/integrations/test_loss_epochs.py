@@ -127,7 +127,7 @@ def test_the_schedule_goes_from_start_to_end():
     assert weights == pytest.approx([0.1, 0.2, 0.3, 0.4, 0.5, 0.1])
 
 
-def test_every_loss_of_a_module_is_looked_after():
+def test_every_loss_of_a_module_is_found():
     heads = nn.ModuleDict({"coarse": create_loss("ols", num_classes=CLASSES), "fine": create_loss("ce+maxsup")})
     epochs = LossEpochs(heads, 2)
     with epochs.epoch(0):
@@ -159,9 +159,9 @@ def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="CrossEntropyLoss contains no loss made by create_loss"):
         LossEpochs(nn.CrossEntropyLoss(), 2)
     epochs = LossEpochs(create_loss("ols", num_classes=CLASSES), 2)
-    with pytest.raises(ValueError, match="no state of LossEpochs"):
+    with pytest.raises(ValueError, match="not saved by LossEpochs"):
         epochs.load_state_dict({})
-    with pytest.raises(ValueError, match=r"the checkpoint is not of the loss ols\(.*penalties.maxsup.weight"):
+    with pytest.raises(ValueError, match=r"saved with another loss than ols\(.*penalties.maxsup.weight"):
         epochs.load_state_dict(LossEpochs(create_loss("ce+maxsup"), 2).state_dict())
 
 

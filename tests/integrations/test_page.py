@@ -1,4 +1,4 @@
-"""Every script of docs/integrations.md runs as it stands there, and trains."""
+"""Every script of docs/integrations.md runs unchanged and trains."""
 
 import importlib
 import re
@@ -12,8 +12,8 @@ import torch
 from tests.integrations.page import PAGE, scripts
 
 SCRIPTS = scripts()
-NEEDS = {"Lightning": "lightning", "transformers": "transformers", "Composer": "composer"}
-TRAINED = 85  # per cent; no script is far below 90
+NEEDS = {"Lightning": "lightning", "Hugging Face": "transformers", "Composer": "composer"}
+TRAINED = 85  # per cent
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def test_the_loop_by_hand_resumes(run):
 
 @pytest.fixture
 def timm_script(tmp_path, monkeypatch):
-    """timm's train.py, or what stands in for it, beside the script."""
+    """timm's train.py, or its stand-in, in the directory of the script."""
     (tmp_path / "train.py").write_text(Path(__file__).with_name("timm_script.py").read_text())
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setattr("timm.loss.LOSS_TYPES", importlib.import_module("timm.loss").LOSS_TYPES)

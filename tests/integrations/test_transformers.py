@@ -1,4 +1,4 @@
-"""The Trainer of transformers with the callback does what the plain loop does, and resumes exactly."""
+"""The Hugging Face Trainer with the callback does what the plain loop does, and resumes exactly."""
 
 import json
 import shutil
@@ -183,7 +183,7 @@ def test_a_stream_takes_its_progress_from_the_steps(tmp_path):
     assert loss.penalties["maxsup"].weight.item() == pytest.approx(0.1 + 0.1 * (BATCHES + 1) / (BATCHES + 2))
 
 
-def test_a_second_training_starts_afresh_in_its_counts(tmp_path):
+def test_a_second_training_discards_the_counts_of_the_first(tmp_path):
     loss = create_loss("ols", num_classes=CLASSES)
     with pytest.raises(ConnectionAbortedError):
         trainer_of(tmp_path, loss, Stop(3)).train()
@@ -215,7 +215,7 @@ def test_a_checkpoint_without_the_loss_is_refused(tmp_path):
 
 def test_the_state_of_another_loss_is_refused(tmp_path):
     fit(tmp_path, "ols", Stop(4), **STEPS)
-    with pytest.raises(ValueError, match=r"the checkpoint is not of the loss ce\(.*\)\+maxsup"):
+    with pytest.raises(ValueError, match=r"saved with another loss than ce\(.*\)\+maxsup"):
         fit(tmp_path, "ce+maxsup", resume=True, **STEPS)
 
 

@@ -1,4 +1,4 @@
-"""The exact order of the training data as a sampler for any DataLoader, which resumes in the middle of an epoch."""
+"""The order of the training data as a sampler for any DataLoader, which resumes at any batch."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ResumableSampler(Sampler[int]):
     batches of B samples therefore make the same global batches as one process with batches of B * W, and a state saved
     by one number of processes continues on another.
 
-    Loader processes ask for samples long before they are used, so the training loop has to say how far it is:
+    Loader processes request samples before they are used, so the training loop has to report its position:
 
         for epoch in range(sampler.epoch, epochs):
             sampler.set_epoch(epoch)
@@ -32,9 +32,9 @@ class ResumableSampler(Sampler[int]):
     Args:
         data_source: the data set, or its number of samples.
         seed: of the orders, at least 0.
-        num_replicas: number of processes that share the samples; None for those of torch.distributed. Accelerate, and
-            so the Trainer of transformers, shares out the batches itself: give it 1.
-        rank: this process, from 0; given exactly where `num_replicas` is more than 1.
+        num_replicas: number of processes that share the samples; None for those of torch.distributed. Use 1 with
+            Accelerate and the Hugging Face Trainer, which distribute the batches themselves.
+        rank: of this process; required if `num_replicas` is given and more than 1.
         drop_last: what happens to the up to `num_replicas` - 1 samples of an epoch that cannot be shared evenly. True
             leaves them out; False repeats the first samples of the epoch until every process has as many. A last batch
             that is not full is decided by the DataLoader's own `drop_last`; with both True, an epoch has the same
@@ -73,18 +73,18 @@ class ResumableSampler(Sampler[int]):
 
     @property
     def num_replicas(self) -> int:
-        """Number of processes; looked up when it is needed, because they may be joined after the sampler is made."""
+        """Number of processes, read at each use, because torch.distributed may start after the sampler is made."""
         return process_count() if self._num_replicas is None else self._num_replicas
 
     @property
     def rank(self) -> int:
-        """This process, from 0."""
+        """Rank of this process."""
         if self._rank is not None:
             return self._rank
         return dist.get_rank() if process_count() > 1 else 0
 
     def __len__(self) -> int:
-        """Samples of this process in a whole epoch, wherever it starts.
+        """Number of samples of this process in a full epoch, also when the epoch is resumed.
 
         Raises:
             ValueError: fewer samples than processes with `drop_last`.
@@ -103,23 +103,23 @@ class ResumableSampler(Sampler[int]):
         return Positions(self)
 
     def indices(self, position: int) -> list[int]:
-        """This process's samples of the epoch, from a position over all processes to the end."""
+        """Samples of this process in the current epoch, from a position over all processes to the end."""
         total = len(self) * self.num_replicas
         return np.resize(self.order.permutation(self.epoch), total)[position + self.rank :: self.num_replicas].tolist()
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the start of an epoch; the epoch of a loaded state continues where it was saved."""
+        """Go to the start of an epoch, or, if it is the epoch of a loaded state, to the saved position."""
         if epoch != self.epoch:
             self.epoch, self.position = epoch, 0
         self._advanced = False
 
     def advance(self, samples: int) -> None:
-        """Note that this process is done with its next samples, as many in each process."""
+        """Report that every process has finished its next `samples` samples."""
         self.position = min(self.position + samples * self.num_replicas, len(self) * self.num_replicas)
         self._advanced = True
 
     def state_dict(self) -> dict[str, int]:
-        """The epoch and how far `advance` has come in it; the same in every process, and nothing but integers."""
+        """The epoch and the position in it, as integers; the same in every process."""
         return {
             "num_samples": self.num_samples,
             "seed": self.order.seed,
@@ -128,11 +128,11 @@ class ResumableSampler(Sampler[int]):
         }
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Continue where a state was saved, by any number of processes.
+        """Continue from a state that any number of processes saved.
 
         Raises:
-            ValueError: the state is of another data set or seed, or at a position that these processes cannot share
-                evenly.
+            ValueError: the state belongs to another data set or seed, or its position is no multiple of the number of
+                processes.
         """
         for name, own in (("num_samples", self.num_samples), ("seed", self.order.seed)):
             if state[name] != own:
@@ -146,12 +146,12 @@ class ResumableSampler(Sampler[int]):
 
 
 def process_count() -> int:
-    """Processes of torch.distributed; 1 without it."""
+    """Number of processes of torch.distributed; 1 without it."""
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
 class Positions(Iterator[int]):
-    """The samples of an epoch one by one; its state is what StatefulDataLoader saves with each batch."""
+    """Iterator over the samples of an epoch; StatefulDataLoader saves its state with each batch."""
 
     def __init__(self, sampler: ResumableSampler):
         self.sampler = sampler
