@@ -1,4 +1,4 @@
-"""Row kernels: values and gradient of a whole loss from one read of the logits; see docs/kernels.md."""
+"""Row kernels: value and gradient of the complete loss from one read of the logits; see docs/kernels.md."""
 
 from sosr_timm.kernels.dispatch import choose_kernel, row_loss, use_kernel
 from sosr_timm.kernels.work import RowWork

@@ -36,7 +36,7 @@ class PaddedShortcut(nn.Module):
 
 
 class TwinBlocks(nn.Module):
-    """Two basic blocks of the same input, their outputs one after the other."""
+    """Two basic blocks on the same input, with concatenated outputs."""
 
     def __init__(self, channels: int, drop_path: float, **place: Any):
         super().__init__()
@@ -44,7 +44,7 @@ class TwinBlocks(nn.Module):
         self.second = BasicBlock(channels, channels, drop_path=DropPath(drop_path), **place)
 
     def forward(self, x: Tensor) -> Tensor:
-        # A block adds its shortcut in place to what it computed, never to its input.
+        # A block adds its shortcut in place to its own output, never to its input.
         return torch.cat((self.first(x), self.second(x)), dim=1)
 
 

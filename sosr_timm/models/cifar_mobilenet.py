@@ -1,4 +1,4 @@
-"""MobileNet (Howard et al. 2017, arXiv 1704.04861) for 32x32 images: timm's, its stem not striding."""
+"""MobileNet (Howard et al. 2017, arXiv 1704.04861) for 32x32 images: timm's, with a stem of stride 1."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ STAGES = (
 
 
 class InvertedBlock(nn.Module):
-    """1x1 expansion, 3x3 depthwise convolution, 1x1 projection; a shortcut where it does not stride.
+    """1x1 expansion, 3x3 depthwise convolution, 1x1 projection; a shortcut where the stride is 1.
 
     Args:
         in_chans: channels that come in.

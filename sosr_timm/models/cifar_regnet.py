@@ -1,4 +1,4 @@
-"""RegNetX (Radosavovic et al. 2020, arXiv 2003.13678) for 32x32 images: timm's, less striding, a wider stem."""
+"""RegNetX (Radosavovic et al. 2020, arXiv 2003.13678) for 32x32 images: timm's, with smaller strides and a wider stem."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FEATURES = 5  # the stem and four stages
 
 
 class CifarRegNet(RegNet):
-    """timm's RegNet whose stem and first two stages do not stride: strides 1, 1, 1, 2 and 4.
+    """timm's RegNet with stride 1 in the stem and the first two stages: strides 1, 1, 1, 2 and 4.
 
     Args:
-        cfg: timm's description of the network.
+        cfg: timm's description of the model.
         zero_init_last: start each block as the identity; the authors do not.
         **options: what else timm's `RegNet` takes (`num_classes`, `in_chans`, `global_pool`, `drop_rate`, ...).
     """

@@ -1,9 +1,9 @@
 """ResNets for 32x32 images (He et al. 2016, arXiv 1512.03385, section 4.2), in the form the SOSR authors train.
 
-timm's `ResNet` is this network but for its stem and its number of stages, so it is subclassed: blocks, initialisation,
+timm's `ResNet` differs only in its stem and its number of stages, so it is subclassed: blocks, initialisation,
 head, checkpointing and parameter groups are timm's, the 7x7 convolution and the pooling become one small convolution,
 and the fourth stage is empty where three are asked for. Shortcuts are the identity, and a 1x1 projection with batch
-norm where the shape changes, in basic blocks too (option B of the paper; its own CIFAR networks pad with zeros, option
+norm where the shape changes, in basic blocks too (option B of the paper; its own CIFAR models pad with zeros, option
 A, which has 2,752 parameters less at depth 20). Convolutions start from a normal distribution of standard deviation
 sqrt(2 / (k * k * c_out)), every batch norm, a block's last too, from 1 and 0, the classifier as torch has it.
 """
@@ -26,7 +26,7 @@ __all__ = ["CifarResNet"]
 
 
 class CifarResNet(ResNet):
-    """A ResNet whose stem does not stride, with three stages at strides 1, 2 and 4 of the image, or a fourth at 8.
+    """A ResNet with a stem of stride 1, with three stages at strides 1, 2 and 4 of the image, or a fourth at 8.
 
     Args:
         block: timm's `BasicBlock` or `Bottleneck`.
@@ -35,7 +35,7 @@ class CifarResNet(ResNet):
         channels: widths of the stages; a bottleneck gives out four times as many channels.
         stem_width: channels of the stem; those of the first stage where not given.
         stem_kernel: size of its convolution, odd.
-        output_stride: 2 or 4 dilates the stages that would stride further, for dense features; more than the network's
+        output_stride: 2 or 4 dilates the stages that would stride further, for dense features; more than the model's
             stride changes nothing. (timm's default is kept for code that hands it to any model.)
         zero_init_last: start each block as the identity; the authors do not.
         device: where the parameters are made.
@@ -68,9 +68,9 @@ class CifarResNet(ResNet):
             layers,
             in_chans=in_chans,
             channels=channels,
-            stem_type="deep",  # the one stem of timm's whose width can be chosen; replaced below
+            stem_type="deep",  # the only stem of timm with a free width; replaced below
             stem_width=stem_width // 2,
-            output_stride=min(4 * output_stride, 32),  # timm counts its stem's stride of 4, gone here
+            output_stride=min(4 * output_stride, 32),  # timm counts the stride of 4 of its stem, which is 1 here
             zero_init_last=zero_init_last,
             device=device,
             dtype=dtype,
@@ -95,14 +95,14 @@ class CifarResNet(ResNet):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The last features and those of the stem (0) and stages (1, 2, ...) asked for, as timm's models give them."""
+        """The final features, and the requested ones of the stem (0) and stages (1, 2, ...), as in timm's models."""
         indices, _ = feature_take_indices(len(self.feature_info), indices)
         return super().forward_intermediates(x, indices, norm, stop_early, output_fmt, intermediates_only)
 
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the features asked for do not need; gives their indices."""
+        """Remove the layers that the requested features do not need; returns their indices."""
         indices, last = feature_take_indices(len(self.feature_info), indices)
         if last < len(self.feature_info) - 1:
             return super().prune_intermediate_layers(indices, prune_norm, prune_head)
@@ -124,7 +124,7 @@ default_cfgs = generate_default_cfgs(
 
 
 def create_cifar_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Module:
-    """timm's builder, told how many feature maps there are: the stem's and those of the stages."""
+    """timm's builder, with the number of feature maps: one for the stem and one for each stage."""
     features = {"out_indices": tuple(range(1 + len(options["layers"])))}
     return build_model_with_cfg(CifarResNet, variant, pretrained, feature_cfg=features, **options)
 

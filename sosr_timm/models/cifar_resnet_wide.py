@@ -11,7 +11,7 @@ from torch import nn
 from sosr_timm.models.cifar_resnet import create_cifar_resnet
 from sosr_timm.models.weights import cifar_cfg
 
-__all__ = []  # timm's decorator fills in the entries
+__all__ = []  # filled by timm's decorator
 
 WIDTHS = (64, 128, 256, 512)
 

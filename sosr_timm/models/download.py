@@ -1,4 +1,4 @@
-"""Downloaded weights are held against the hash that the Hub gave for them; a failed download is one kind of error."""
+"""Check downloaded weights against the Hub's hash; every failed download is the same kind of error."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from pathlib import Path
 from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 
-# The Hub's client lets errors of these through, which of them depends on its version; they share no class.
+# Which of these errors the Hub's client raises depends on its version; they have no common base class.
 HTTP_CLIENTS = ("httpx", "httpx2", "httpcore", "requests", "urllib3")
 
 
 class DamagedWeightsError(RuntimeError):
-    """Downloaded weights are not what the Hub has."""
+    """Downloaded weights differ from the Hub's."""
 
 
 @contextmanager
 def checked_download(repository: str | None, cache_dir: str | os.PathLike | None = None) -> Iterator[None]:
-    """Around code that loads a repository's weights: raises where what was downloaded is not what the Hub has.
+    """Wrap code that loads a repository's weights; raises if the downloaded files differ from the Hub's.
 
     The Hub's client compares sizes only. Its cache names a large file by the SHA-256 that the Hub told it, so the file
-    can be held against its own name. A damaged one is deleted, so that the next attempt downloads it anew.
+    can be checked against its own name. A damaged one is deleted, so that the next attempt downloads it again.
 
     Args:
         repository: `organisation/name` or `organisation/name@revision`; None where nothing is downloaded.
@@ -53,7 +53,7 @@ def _check_download(repository: str | None, cache_dir: str | os.PathLike | None)
     name, _, revision = repository.partition("@")
     found = try_to_load_from_cache(name, "model.safetensors", cache_dir=cache_dir, revision=revision or None)
     if not isinstance(found, str) or not os.path.islink(found):
-        return  # not downloaded, or a cache without links, where the file's name is not its hash
+        return  # not downloaded, or a cache without links, in which the file's name is not its hash
     blob = Path(found).parent / os.readlink(found)
     if not re.fullmatch("[0-9a-f]{64}", blob.name):
         return

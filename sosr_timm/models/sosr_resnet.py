@@ -1,4 +1,4 @@
-"""ResNets trained with SOSR on ImageNet, as entries of the Hub: timm's network, torchvision's initialisation.
+"""ResNets trained with SOSR on ImageNet, as entries of the Hub: timm's model, torchvision's initialisation.
 
 The authors trained torchvision's ResNets, whose residual branches do not start at zero as timm's do, so here
 `zero_init_last` is False unless given. Nothing else differs from `timm.create_model("resnet50")`.
@@ -16,7 +16,7 @@ from torch import nn
 from sosr_timm.models.download import checked_download
 from sosr_timm.models.weights import WeightsNotFoundError, hub_id, imagenet_cfg
 
-__all__ = []  # timm's decorator fills in the entries
+__all__ = []  # filled by timm's decorator
 
 default_cfgs = generate_default_cfgs(
     {
@@ -39,7 +39,7 @@ def _not_found(variant: str) -> str:
 
 
 def _create_sosr_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Module:
-    """Build the network, with a message of our own where its published weights are missing.
+    """Build the model; if its published weights are missing, raise with our own message.
 
     Raises:
         WeightsNotFoundError: `pretrained` and our repository, or the file in it, is not to be had. Other failures, and
@@ -50,7 +50,7 @@ def _create_sosr_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Mo
         with checked_download(hub_id(variant, "in1k") if pretrained else None, options.get("cache_dir")):
             return build_model_with_cfg(ResNet, variant, pretrained, **options)
     except GatedRepoError:
-        raise  # it exists; the Hub's own message says how to get in
+        raise  # it exists; the Hub's message says how to get access
     except (RepositoryNotFoundError, EntryNotFoundError, OfflineModeIsEnabled) as error:
         source = resolve_pretrained_cfg(variant, options.get("pretrained_cfg"), options.get("pretrained_cfg_overlay"))
         if source.hf_hub_id != hub_id(variant, "in1k"):

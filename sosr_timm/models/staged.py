@@ -1,4 +1,4 @@
-"""What the CIFAR networks that timm has no class for share: a stem, stages of blocks, last layers, a classifier."""
+"""The common base of the CIFAR models for which timm has no class: a stem, stages of blocks, last layers, a classifier."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from sosr_timm.models.weights import initialise
 
 
 class StagedNet(nn.Module):
-    """Stem, stages, last layers, global pooling and a linear classifier, with the methods that timm's models have.
+    """Stem, stages, last layers, global pooling and a linear classifier, with the methods of timm's models.
 
     The features are those of the stem (0) and of the stages (1, 2, ...), the last of them after the last layers.
 
@@ -81,7 +81,7 @@ class StagedNet(nn.Module):
         return self.fc
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-        """A fresh classifier; the pooling stays where `global_pool` is None."""
+        """Replace the classifier; `global_pool` None keeps the pooling."""
         self.num_classes = num_classes
         if global_pool is None:
             global_pool = self.global_pool.pool_type
@@ -112,7 +112,7 @@ class StagedNet(nn.Module):
         output_fmt: str = "NCHW",
         intermediates_only: bool = False,
     ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:
-        """The last feature map and those of the stem (0) and stages (1, 2, ...) asked for, as timm's models give them.
+        """The final feature map, and the requested ones of the stem (0) and stages (1, 2, ...), as in timm's models.
 
         Raises:
             ValueError: another format than NCHW.
@@ -131,7 +131,7 @@ class StagedNet(nn.Module):
     def prune_intermediate_layers(
         self, indices: int | list[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
-        """Drop what the features asked for do not need; gives their indices."""
+        """Remove the layers that the requested features do not need; returns their indices."""
         wanted, last = feature_take_indices(len(self.feature_info), indices)
         if last < len(self.feature_info) - 1:
             self.stages, self.final = self.stages[:last], nn.Identity()
@@ -151,16 +151,16 @@ class StagedNet(nn.Module):
 
 
 def create_with_features(
-    network: type[nn.Module], variant: str, pretrained: bool, features: int, **options: Any
+    model: type[nn.Module], variant: str, pretrained: bool, features: int, **options: Any
 ) -> nn.Module:
-    """timm's builder, for networks whose `features_only=True` goes by `forward_intermediates`.
+    """timm's builder, for models whose `features_only=True` uses `forward_intermediates`.
 
     Args:
-        network: the class.
+        model: the class.
         variant: name of the entry.
         pretrained: load weights, from the file that `pretrained_cfg_overlay` names.
         features: how many feature maps there are.
         **options: arguments of the class and of timm's builder.
     """
     config = {"out_indices": tuple(range(features)), "feature_cls": "getter"}
-    return build_model_with_cfg(network, variant, pretrained, feature_cfg=config, **options)
+    return build_model_with_cfg(model, variant, pretrained, feature_cfg=config, **options)

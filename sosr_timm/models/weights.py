@@ -1,4 +1,4 @@
-"""Weights: how they start, and what timm must know of them (where published or shipped, how images must look)."""
+"""Initial weights, and timm's configuration of published and shipped weights."""
 
 from __future__ import annotations
 
@@ -11,24 +11,24 @@ import torch
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import nn
 
-HUB_ORGANISATION = "sosr-timm"  # whose models the Hub entries are; the one place that names it
-PUBLISHED: tuple[str, ...] = ()  # the Hub entries whose weights are there
+HUB_ORGANISATION = "sosr-timm"  # owner of the Hub entries; named only here
+PUBLISHED: tuple[str, ...] = ()  # the Hub entries with published weights
 CIFAR_MEAN = (0.4914, 0.4822, 0.4465)  # of CIFAR-10; the SOSR authors use them for CIFAR-100 too
 CIFAR_STD = (0.2023, 0.1994, 0.2010)
 SHIPPED = Path(__file__).parent / "shipped"  # folders in timm's Hub format that come with this package
 
 
 class WeightsNotFoundError(RuntimeError):
-    """The weights of one of our models could not be had from the Hub; the message says how to make and publish them."""
+    """The weights of one of our models are not on the Hub; the message says how to make and publish them."""
 
 
 def timm_architecture(name: str) -> str:
-    """timm's own name of a network: `resnet50` of our entry `sosr_resnet50`; any other name stays."""
+    """timm's name of an architecture: `resnet50` for our entry `sosr_resnet50`; other names stay."""
     return name.removeprefix("sosr_")
 
 
 def needs_this_package(architecture: str) -> bool:
-    """Whether only this package has the network."""
+    """Whether only this package has the model."""
     return timm.models.model_entrypoint(architecture).__module__.partition(".")[0] == "sosr_timm"
 
 
@@ -38,7 +38,7 @@ def hub_id(variant: str, tag: str) -> str:
 
 
 def imagenet_cfg(variant: str, **changes: Any) -> dict[str, Any]:
-    """timm's `pretrained_cfg` for weights trained on ImageNet at 224 pixels, tested on the middle of 256."""
+    """timm's `pretrained_cfg` for weights trained on ImageNet at 224 pixels, tested on the center crop of 256."""
     return {
         "hf_hub_id": hub_id(variant, "in1k"),
         "num_classes": 1000,
@@ -56,7 +56,7 @@ def imagenet_cfg(variant: str, **changes: Any) -> dict[str, Any]:
 
 
 def cifar_cfg(**changes: Any) -> dict[str, Any]:
-    """timm's `pretrained_cfg` for a network of 32x32 images, without published weights."""
+    """timm's `pretrained_cfg` for a model of 32x32 images, without published weights."""
     return {
         "num_classes": 100,
         "input_size": (3, 32, 32),
@@ -75,7 +75,7 @@ def cifar_cfg(**changes: Any) -> dict[str, Any]:
 
 @torch.no_grad()
 def initialise(model: nn.Module) -> None:
-    """Start a network as the SOSR authors' CIFAR code does: convolutions from N(0, sqrt(2 / (k * k * c_out))).
+    """Initialize a model as the SOSR authors' CIFAR code does: convolutions from N(0, sqrt(2 / (k * k * c_out))).
 
     c_out counts the channels of one group. Biases of convolutions start from 0, classifiers as torch has them; batch
     norms are left as they are.
@@ -92,7 +92,7 @@ def initialise(model: nn.Module) -> None:
 
 
 def shipped_cfg(name: str) -> dict[str, Any]:
-    """timm's `pretrained_cfg` for weights that come with this package, from their own config.json.
+    """timm's `pretrained_cfg` for weights shipped with this package, from their config.json.
 
     Args:
         name: of the folder in `SHIPPED`, as `cifar_resnet20.sosr_fashion_mnist`.
