@@ -1,4 +1,4 @@
-"""RegNetX (Radosavovic et al. 2020, arXiv 2003.13678) for 32x32 images: timm's, with smaller strides and a wider stem."""
+"""RegNetX (Radosavovic et al. 2020, arXiv 2003.13678) for 32x32 images: timm's, with other strides and a wider stem."""
 
 from __future__ import annotations
 

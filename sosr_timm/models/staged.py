@@ -1,4 +1,4 @@
-"""The common base of the CIFAR models for which timm has no class: a stem, stages of blocks, last layers, a classifier."""
+"""The base of the CIFAR models for which timm has no class: a stem, stages of blocks, last layers, a classifier."""
 
 from __future__ import annotations
 
