@@ -45,6 +45,9 @@ def curve_of(summary: Path) -> list[float]:
     """
     with open(summary, encoding="utf-8", newline="") as file:
         try:
-            return [float(row["eval_top1"]) for row in csv.DictReader(file) if row["eval_top1"]]
+            rows = list(csv.DictReader(file))
+            # With an EMA, eval_top1 is the EMA's in files of today and the weights' own in older ones.
+            column = "eval_top1_raw" if rows and "eval_top1_raw" in rows[0] else "eval_top1"
+            return [float(row[column]) for row in rows if row[column]]
         except KeyError as error:
             raise ValueError(f"{summary}: no column {error}") from error

@@ -12,6 +12,7 @@ from sosr_timm.options.load import load
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.results import RunResult, load_result
+from sosr_timm.setup.metric_names import evaluates
 from sosr_timm.setup.stored_run import StoredRun
 from sosr_timm.tracking.curves import CURVES, draw_curves
 from sosr_timm.validation.data import data_name
@@ -32,9 +33,14 @@ def result_of(run: StoredRun) -> RunResult:
     if not path.is_file():
         raise UserError(f"{run.folder.path} has not finished (no {RESULT}): train.py --resume auto goes on with it")
     try:
-        return load_result(path)
+        result = load_result(path)
     except (OSError, ValueError) as error:
         raise UserError(str(error)) from None
+    if not evaluates(run.options):
+        raise UserError(
+            f"{run.folder.path} was trained without evaluation (--val-split is empty): a card needs metrics"
+        )
+    return result
 
 
 def evaluation_of(run: StoredRun) -> dict[str, Any]:

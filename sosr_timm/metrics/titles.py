@@ -56,7 +56,9 @@ AVERAGES = {
     "recall": Title("recall", 2, "%"),
     "f1": Title("F1", 2, "%"),
 }
-LOWER_IS_BETTER = tuple(name for name, title in (ONE_CLASS | MANY_LABELS).items() if title.lower_is_better)
+# What names the best epoch of a run that evaluates nothing.
+TRAINING = {"train_loss": Title("train loss", 4, full="Training loss", lower_is_better=True)}
+LOWER_IS_BETTER = tuple(name for name, title in (ONE_CLASS | MANY_LABELS | TRAINING).items() if title.lower_is_better)
 WEIGHTS = {"weights": "model", "ema": "EMA"}  # the sets of weights of a record, as people read them
 
 

@@ -21,6 +21,7 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
+from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import AugmentationOptions, TrainOptions
 from sosr_timm.setup.transforms import (
@@ -62,16 +63,18 @@ def objection_to_order(options: TrainOptions) -> str | None:
     return f"{flag} brings an image several times in an epoch, which is made image by image" if flag else None
 
 
-def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource, form: ImageFormat) -> bool:
+def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSource | None, form: ImageFormat) -> bool:
     """Whether --loader means the device: of training, and of evaluation where that crops nothing away.
 
     Raises:
         UserError: it is asked for and cannot be.
     """
     data = options.data
-    why = objection_to_order(options) or objection(training, form, options.augmentation) or why_not(evaluation, form)
-    if data.loader == "device":
-        why = why or why_not_evaluated(evaluation, form)
+    why = objection_to_order(options) or objection(training, form, options.augmentation)
+    if evaluation is not None:
+        why = why or why_not(evaluation, form)
+        if data.loader == "device":
+            why = why or why_not_evaluated(evaluation, form)
     return choose_device(data.loader, data.no_prefetcher, training, why)
 
 
@@ -104,17 +107,18 @@ def training_on_device(
 def make_batches(
     options: TrainOptions,
     training: ImageSource,
-    evaluation: ImageSource,
+    evaluation: ImageSource | None,
     form: ImageFormat,
     mixing: Mixing | None,
-    order: EvaluationOrder,
-    device: torch.device,
-) -> tuple[TrainingBatches | DeviceTrainingBatches, Iterable[Batch]]:
-    """The training batches and the evaluation loader of a run.
+    order: EvaluationOrder | None,
+    processes: Processes,
+) -> tuple[TrainingBatches | DeviceTrainingBatches, Iterable[Batch] | None]:
+    """The training batches and the evaluation loader of a run; None for the latter where nothing is evaluated.
 
     Raises:
         UserError: --loader device for what the device cannot make, or an augmentation that timm does not know.
     """
+    device, rank = processes.device, processes.rank
     # timm's prefetcher normalises batches on the device; --no-prefetcher leaves it to the loader processes.
     as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
     of_image = make_evaluation_transform(form, options.run.tta, as_bytes)
@@ -122,8 +126,8 @@ def make_batches(
     in_bytes = as_bytes and ends_with_normalising(options.augmentation)
     transforms = tuple(make_training_transform(options.augmentation, size, in_bytes) for size in sizes)
     if on_device(options, training, evaluation, form):
-        batches = training_on_device(options, training, form, mixing, device, order.rank)
-        if why_not_evaluated(evaluation, form) is None:
+        batches = training_on_device(options, training, form, mixing, device, rank)
+        if evaluation is not None and why_not_evaluated(evaluation, form) is None:
             of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
             return batches, DeviceEvaluationLoader(of_evaluation, order)
     else:
@@ -132,12 +136,14 @@ def make_batches(
             transforms,
             form.image_mode,
             options.run.seed,
-            order.rank,
+            rank,
             mixing,
             without_erasing(options.augmentation, sizes),
             form if in_bytes else None,
             device,
         )
+    if evaluation is None:
+        return batches, None
     of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
     normalisation = Normalization(form, device) if as_bytes else None
     return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)

@@ -16,8 +16,8 @@ from sosr_timm.options.train import DataOptions, ModelOptions
 
 def open_sources(
     data: DataOptions, model: ModelOptions, processes: Processes, seed: int
-) -> tuple[ImageSource, ImageSource]:
-    """The training and the evaluation images.
+) -> tuple[ImageSource, ImageSource | None]:
+    """The training and the evaluation images; None for the latter where --val-split is empty, as in timm.
 
     Raises:
         UserError: data that is missing, splits with other classes, or a process that sees other files.
@@ -30,15 +30,19 @@ def open_sources(
             open_source(data.dataset, root, data.train_split, **common)
         processes.wait()
     training = open_source(data.dataset, root, data.train_split, **common)
-    if data.val_fraction is None:
+    evaluation: ImageSource | None = None
+    if data.val_fraction is None and not data.val_split:
+        pass
+    elif data.val_fraction is None:
         evaluation = open_source(data.dataset, root, data.val_split, **common)
     elif data.val_split == DataOptions.val_split:
         training, evaluation = hold_out(training, data.val_fraction)
     else:
         raise UserError(f"--val-fraction {data.val_fraction:g} and --val-split '{data.val_split}': give one of them")
-    training, evaluation = spread(training, data.train_num_samples), spread(evaluation, data.val_num_samples)
+    training = spread(training, data.train_num_samples)
+    evaluation = None if evaluation is None else spread(evaluation, data.val_num_samples)
     _check_classes(training, evaluation)
-    fingerprints = training.fingerprint(), evaluation.fingerprint()
+    fingerprints = training.fingerprint(), "" if evaluation is None else evaluation.fingerprint()
     if fingerprints[0] == fingerprints[1] and data.train_split != data.val_split:
         raise UserError(
             f"{root} has no splits: the same {len(training)} images would be trained and evaluated on. Hold out a part "
@@ -51,7 +55,7 @@ def open_sources(
     if different:
         raise UserError(
             f"process {', '.join(map(str, different))} sees other files than process 0, which sees "
-            f"{len(training)} training and {len(evaluation)} evaluation images"
+            f"{len(training)} training and {len(evaluation or ())} evaluation images"
         )
     return training, evaluation
 
@@ -79,7 +83,9 @@ def reading(data: DataOptions, model: ModelOptions) -> ReaderOptions:
     )
 
 
-def _check_classes(training: ImageSource, evaluation: ImageSource) -> None:
+def _check_classes(training: ImageSource, evaluation: ImageSource | None) -> None:
+    if evaluation is None:
+        return
     ours, theirs = training.info.class_names, evaluation.info.class_names
     if ours is None or theirs is None or ours == theirs:
         return

@@ -8,10 +8,12 @@ from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.multi_label import MultiLabelTable
 from sosr_timm.metrics.table import MetricTable
-from sosr_timm.metrics.titles import titles
+from sosr_timm.metrics.titles import TRAINING, titles
 from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.options.train import TrainOptions
 
+(TRAIN_LOSS,) = TRAINING
+RAW = "_raw"  # behind a column of the weights themselves, where the EMA's has timm's name
 # What timm's tasks report beside the loss.
 PARTS = {
     "logit": ("task_loss", "kd_loss"),
@@ -40,12 +42,36 @@ def parts_of_task(options: TaskOptions) -> tuple[str, ...]:
     return PARTS[options.kd_distill_type] if options.kd_model_name else ()
 
 
+def evaluates(options: TrainOptions) -> bool:
+    """Whether epochs end with an evaluation: not where --val-split is empty, as in timm."""
+    return bool(options.data.val_split) or options.data.val_fraction is not None
+
+
+def evaluation_columns(options: TrainOptions) -> list[str]:
+    """The columns of summary.csv that evaluations fill: with an EMA, timm's names are those of the EMA's values."""
+    names = metric_names(options.task) if evaluates(options) else ()
+    both = options.model.model_ema and not options.model.model_ema_force_cpu
+    return [f"eval_{name}{suffix}" for suffix in ((RAW, "") if both else ("",)) for name in names]
+
+
+def in_columns(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics of an evaluation by the columns of summary.csv."""
+    of_ema = {name.removesuffix("_ema"): value for name, value in metrics.items() if name.endswith("_ema")}
+    suffix = RAW if of_ema else ""
+    weights = {f"eval_{name}{suffix}": value for name, value in metrics.items() if not name.endswith("_ema")}
+    return weights | {f"eval_{name}": value for name, value in of_ema.items()}
+
+
 def best_metric(options: TrainOptions) -> str:
     """--eval-metric; where images have many labels, its default of top1 stands for map.
+
+    Without evaluation it is the training loss, as in timm.
 
     Raises:
         UserError: a metric of the other task.
     """
+    if not evaluates(options):
+        return TRAIN_LOSS
     name, known = options.run.eval_metric, metric_names(options.task)
     if is_multi_label(options.task) and name == "top1":
         return "map"
@@ -63,5 +89,5 @@ def in_words(task: TaskOptions, metrics: dict[str, float], num_classes: int, suf
         num_classes: K; with five or fewer classes top-5 is left out.
         suffix: of the set of weights: "" or "_ema".
     """
-    shown = titles(is_multi_label(task), num_classes)
+    shown = TRAINING if TRAIN_LOSS in metrics else titles(is_multi_label(task), num_classes)
     return [title.text(metrics[name + suffix]) for name, title in shown.items()]

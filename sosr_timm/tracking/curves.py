@@ -37,6 +37,7 @@ def draw_curves(summary: Path, path: str | os.PathLike, title: str) -> None:
         found = {name: points for name in (rows[0] if rows else ()) if (points := _points(rows, name))[0]}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{summary} cannot be read ({error})") from None
+    found = _by_weights(found)
     panels = _panels(found)
     if not panels:
         raise UserError(f"{summary} cannot be read (no epoch in it)")
@@ -48,6 +49,14 @@ def draw_curves(summary: Path, path: str | os.PathLike, title: str) -> None:
         axes.set_visible(False)
     legend_below(figure)
     save_plot(figure, path)
+
+
+def _by_weights(found: dict[str, Points]) -> dict[str, Points]:
+    """Columns with the suffix _ema for the EMA's values, which today's tables have under the plain name, as timm's."""
+    raw = {name for name in found if name.endswith("_raw")}
+    of_ema = {name.removesuffix("_raw") for name in raw}
+    suffixed = {f"{name}_ema" if name in of_ema else name: points for name, points in found.items() if name not in raw}
+    return suffixed | {name.removesuffix("_raw"): found[name] for name in raw}
 
 
 def _panels(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:

@@ -48,6 +48,22 @@ class MetricsLog:
         writer.writerow(values)
         self._append(self.folder.summary, text.getvalue())
 
+    def rename_old_columns(self) -> None:
+        """Give a table of an older version today's names, which are as long: EMA's values had a suffix, not the others.
+
+        The sizes that checkpoints remember stay true.
+        """
+        path = self.folder.summary
+        if not path.is_file():
+            return
+        with open(path, "r+b") as file:
+            old = file.readline().decode().rstrip("\n").split(",")
+            bare = {name.removesuffix("_ema") for name in old if name.endswith("_ema")}
+            new = [name.removesuffix("_ema") if name not in bare else f"{name}_raw" for name in old]
+            if bare and new == list(self.columns):
+                file.seek(0)
+                file.write(",".join(new).encode())
+
     def _append(self, path: Path, text: str) -> None:
         """Write a whole text or nothing of it; what a full disk refused is kept for the next time."""
         self._pending[path] = self._pending.get(path, "") + text
@@ -90,6 +106,7 @@ class MetricsLog:
 
     def cut(self, sizes: dict[str, int]) -> None:
         """Drop what was written after a checkpoint: it will be written again."""
+        self.rename_old_columns()
         for path in (self.folder.metrics, self.folder.summary):
             if path.exists() and path.stat().st_size > sizes.get(path.name, 0):
                 os.truncate(path, sizes.get(path.name, 0))

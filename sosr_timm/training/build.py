@@ -17,7 +17,7 @@ from sosr_timm.setup.consistency import check_options
 from sosr_timm.setup.datasets import open_sources
 from sosr_timm.setup.image_format import image_format
 from sosr_timm.setup.loss import make_loss
-from sosr_timm.setup.metric_names import best_metric, metric_names, parts_of_task
+from sosr_timm.setup.metric_names import best_metric, evaluation_columns, parts_of_task
 from sosr_timm.setup.model import create_model
 from sosr_timm.setup.optimizer import create_optimizer, learning_rate
 from sosr_timm.setup.sample_order import make_order
@@ -67,11 +67,12 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
 
     seed, batch_size = options.run.seed, options.optimizer.batch_size
     order = make_order(options, len(training_source), processes)
-    evaluation = EvaluationOrder(
-        len(evaluation_source), options.optimizer.validation_batch_size or batch_size, processes.count, processes.rank
-    )
+    evaluation = None
+    if evaluation_source is not None:
+        size = options.optimizer.validation_batch_size or batch_size
+        evaluation = EvaluationOrder(len(evaluation_source), size, processes.count, processes.rank)
     training, of_evaluation = make_batches(
-        options, training_source, evaluation_source, form, mixing, evaluation, processes.device
+        options, training_source, evaluation_source, form, mixing, evaluation, processes
     )
 
     task = make_task(model, loss, options, form, processes)
@@ -83,9 +84,8 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     smaller = best_metric(options) in LOWER_IS_BETTER
     schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed, smaller)
     names = (*loss.parts, *parts_of_task(options.task))
-    suffixes = ("", "_ema") if options.model.model_ema and not options.model.model_ema_force_cpu else ("",)
     columns = [f"train_{name}" for name in ("loss", *names)]
-    columns += [f"eval_{name}{suffix}" for suffix in suffixes for name in metric_names(options.task)]
+    columns += evaluation_columns(options)
     return Run(
         options=options,
         processes=processes,

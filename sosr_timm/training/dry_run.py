@@ -81,15 +81,16 @@ def try_updates(run: Run) -> tuple[Saved, list[float], list[float]]:
         run.guard.check(run.step, run.lr, means)
         losses.append(means["loss"])
         seconds.append(time.perf_counter() - started)
-    one_batch = iter([False])
-    evaluate(
-        run.model,
-        run.evaluation_loader,
-        run.evaluation,
-        run.processes,
-        channels_last=run.options.model.channels_last,
-        stop=lambda: next(one_batch, True),
-    )
+    if run.evaluation is not None:
+        one_batch = iter([False])
+        evaluate(
+            run.model,
+            run.evaluation_loader,
+            run.evaluation,
+            run.processes,
+            channels_last=run.options.model.channels_last,
+            stop=lambda: next(one_batch, True),
+        )
     return saved, seconds, losses
 
 

@@ -9,7 +9,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.format import Position
 from sosr_timm.metrics.titles import LOWER_IS_BETTER
-from sosr_timm.setup.metric_names import best_metric, in_words, new_table
+from sosr_timm.setup.metric_names import TRAIN_LOSS, best_metric, in_columns, in_words, new_table
 from sosr_timm.training.checkpointing import save
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.run import Run
@@ -23,7 +23,8 @@ def finish_epoch(run: Run) -> int:
         progress.evaluating = True
     metrics: dict[str, float] = {}
     epoch = progress.epoch
-    if (epoch + 1) % run.options.run.val_interval == 0 or epoch + 1 == run.epochs:
+    due = (epoch + 1) % run.options.run.val_interval == 0 or epoch + 1 == run.epochs
+    if due and run.evaluation is not None:
         started = time.perf_counter()
         found = evaluate_all(run)
         if found is None:
@@ -31,13 +32,16 @@ def finish_epoch(run: Run) -> int:
             return run.stop_signals.received()
         metrics = found
         run.progress.seconds += time.perf_counter() - started
+    # As timm's: with --sched-on-updates the rate of the update to come.
+    run.schedule.set(epoch, run.updates_per_epoch)
     lr = run.lr
     run.loss.end_epoch(run.processes.sum if run.processes.count > 1 else None)
     means = run.meters.read_epoch()
     progress.epoch, progress.update, progress.evaluating = epoch + 1, 0, False
-    if metrics:
-        remember(run, epoch, metrics)
-    run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if metrics else None)
+    judged = metrics if run.evaluation is not None else {TRAIN_LOSS: means["loss"]}
+    if judged:
+        remember(run, epoch, judged)
+    run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if judged else None)
     write_epoch(run, epoch, lr, means, metrics)
     show_epoch(run, epoch, means, metrics)
     save(run)
@@ -101,7 +105,7 @@ def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metric
     training = {f"train_{name}": value for name, value in means.items()}
     evaluation = {f"eval_{name}": value for name, value in metrics.items()}
     if run.processes.is_main:
-        run.metrics_log.row({"epoch": epoch, **training, **evaluation, "lr": lr})
+        run.metrics_log.row({"epoch": epoch, **training, **in_columns(metrics), "lr": lr})
         timing = {"seconds": run.progress.seconds}
         run.metrics_log.line(
             {"kind": "epoch", "step": run.step, "epoch": epoch, **training, **evaluation, "timing": timing}

@@ -9,7 +9,7 @@ from sosr_timm.training.run import Run
 
 def notes_of(run: Run) -> list[str]:
     """One line for each."""
-    return [*without_effect(run.options.data), *other_meanings(run.options), *larger_head(run)]
+    return [*without_effect(run.options.data), *other_meanings(run.options), *larger_head(run), *no_evaluation(run)]
 
 
 def without_effect(options: DataOptions) -> list[str]:
@@ -22,6 +22,15 @@ def without_effect(options: DataOptions) -> list[str]:
     if options.use_multi_epochs_loader:
         notes.append("--use-multi-epochs-loader changes nothing: loader processes always work on over epochs")
     return notes
+
+
+def no_evaluation(run: Run) -> list[str]:
+    """A run that evaluates nothing."""
+    if run.evaluation is not None:
+        return []
+    return [
+        "--val-split is empty: no evaluation; the best checkpoint is that of the smallest training loss, as in timm"
+    ]
 
 
 def larger_head(run: Run) -> list[str]:

@@ -25,7 +25,7 @@ def _about_data(run: Run) -> dict[str, str]:
     data, form, origin = run.options.data, run.image_format, run.training.source.info.origin
     facts = {
         "data": f"{data.dataset or 'folder'} {data.data or data.data_dir or ''}".strip(),
-        "images": f"{run.order.num_samples:,} for training, {run.evaluation.num_samples:,} for evaluation, "
+        "images": f"{run.order.num_samples:,} for training, {run.evaluation_images:,} for evaluation, "
         f"{counted(run.model.num_classes, 'class', 'classes')}",
     }
     if "held_out" in origin:
@@ -50,6 +50,8 @@ def makers_of(run: Run) -> str:
     count = run.options.data.workers
     workers = f"by {counted(count, 'loader process', 'loader processes')}" if count else "by this process"
     training = "on the device" if isinstance(run.training, DeviceTrainingBatches) else workers
+    if run.evaluation_loader is None:
+        return training
     evaluation = "on the device" if isinstance(run.evaluation_loader, DeviceEvaluationLoader) else workers
     return training if training == evaluation else f"{training}, those of evaluation {evaluation}"
 

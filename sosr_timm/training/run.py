@@ -69,8 +69,8 @@ class Run:
     epochs: int
     order: TrainingOrder
     training: TrainingBatches | DeviceTrainingBatches
-    evaluation: EvaluationOrder
-    evaluation_loader: Iterable[Batch]
+    evaluation: EvaluationOrder | None
+    evaluation_loader: Iterable[Batch] | None
     image_format: ImageFormat
     meters: Meters
     metrics_log: MetricsLog
@@ -80,6 +80,11 @@ class Run:
     stopwatch: Stopwatch
     guard: Guard
     saved_images: SavedImages
+
+    @property
+    def evaluation_images(self) -> int:
+        """Images of an evaluation; 0 where there is none."""
+        return 0 if self.evaluation is None else self.evaluation.num_samples
 
     @property
     def metrics(self) -> tuple[str, ...]:

@@ -101,7 +101,7 @@ def next_commands(run: Run) -> dict[str, str]:
         commands["evaluate"] = f"python validate.py {folder}"
     if run.progress.epoch == run.epochs:
         commands["compare"] = f"python validate.py --compare {folder} OTHER_RUN"
-        if not is_multi_label(run.options.task):
+        if not is_multi_label(run.options.task) and run.evaluation is not None:
             commands["publish"] = f"python -m sosr_timm.hub publish {folder} --repo-id ORGANISATION/NAME.TAG"
     return commands
 

@@ -41,7 +41,7 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
         stored = run.options.data
         dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
         fraction, train_split = stored.val_fraction if fraction is None else fraction, stored.train_split
-        split = stored.val_split if split == "validation" else split
+        split = stored.val_split or split if split == "validation" else split
         count = stored.val_num_samples if count is None else count
         reading = reading.otherwise(stored_reading(stored, run.options.model))
 

@@ -9,14 +9,19 @@ import pytest
 import timm
 import torch
 from PIL import Image
+from timm.scheduler import create_scheduler_v2
 
+from experiments.collect import curve_of
 from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.sources.source import SourceInfo, names_of_classes
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions, OptimizerOptions, ScheduleOptions
+from sosr_timm.setup.metric_names import in_columns
 from sosr_timm.setup.model import create_model, number_of_classes
 from sosr_timm.setup.optimizer import learning_rate
-from tests.training.harness import SMALL, only_run, train_here, validate
+from sosr_timm.tracking.metrics_log import MetricsLog
+from tests.training.harness import SMALL, only_run, read_lines_of, train_here, validate
 
 
 def test_a_head_may_have_more_classes_than_the_data_set(tmp_path, capsys):
@@ -106,3 +111,61 @@ def test_what_a_flag_of_timm_no_longer_does_is_said_at_the_start(tmp_path, capsy
     assert "--amp-impl has no effect: mixed precision is torch's own; Apex is not supported" in lines
     assert sum(line.startswith("--epoch-repeats 1.0: ") for line in lines) == 1
     validate(capsys, only_run(tmp_path).path, "--amp-impl", "native")
+
+
+def test_an_empty_val_split_means_no_evaluation(tmp_path, capsys):
+    """In timm's train.py too; the best checkpoint is then that of the smallest training loss."""
+    assert train_here(*SMALL, "--val-split", "", "--epochs", "3", "--sched", "plateau", "--output", tmp_path) == 0
+    assert "--val-split is empty: no evaluation" in capsys.readouterr().out
+    run = only_run(tmp_path)
+    rows = list(csv.DictReader(run.summary.open()))
+    assert len(rows) == 3 and not any(name.startswith("eval") for name in rows[0])
+    losses = [float(row["train_loss"]) for row in rows]
+    best = losses.index(min(losses))
+    result = json.loads((run.path / "result.json").read_text())
+    assert result["best"] == {"train_loss": losses[best], "epoch": best}
+    assert (run.checkpoints / "best").resolve().name == f"epoch{best + 1:05d}-update0000000"
+    assert validate(capsys, run.path)["weights"]["weights"]["count"] == 40, "validate.py takes its own split"
+    assert train_here(*SMALL, "--val-split", "", "--dry-run", "--output", tmp_path) == 0
+    assert "0 for evaluation" in capsys.readouterr().out
+
+
+def test_summary_csv_has_the_emas_metrics_under_timms_names(tmp_path):
+    arguments = ["--model-ema", "--model-ema-decay", "0.5", "--epochs", "2", "--output", tmp_path]
+    assert train_here(*SMALL, *arguments) == 0
+    run = only_run(tmp_path)
+    lines = [line for line in read_lines_of(run) if line["kind"] == "epoch"]
+    for row, line in zip(csv.DictReader(run.summary.open()), lines, strict=True):
+        for name in ("top1", "top5", "loss", "ece", "brier"):
+            assert float(row[f"eval_{name}"]) == line[f"eval_{name}_ema"], "timm's eval_top1 is the EMA's"
+            assert float(row[f"eval_{name}_raw"]) == line[f"eval_{name}"]
+    assert lines[0]["eval_loss"] != lines[0]["eval_loss_ema"]
+
+
+def test_a_summary_of_an_older_version_goes_on_under_todays_names(tmp_path):
+    folder = RunFolder(tmp_path)
+    old = "epoch,train_loss,eval_top1,eval_loss,eval_top1_ema,eval_loss_ema,lr\n0,2.5,10.0,2.4,11.0,2.3,0.1\n"
+    folder.summary.write_text(old)
+    log = MetricsLog(folder, ("epoch", "train_loss", "eval_top1_raw", "eval_loss_raw", "eval_top1", "eval_loss", "lr"))
+    log.cut({"summary.csv": len(old)})
+    log.row({"epoch": 1, "train_loss": 2.0, **in_columns({"top1": 20.0, "top1_ema": 21.0}), "lr": 0.2})
+    first, second = csv.DictReader(folder.summary.open())
+    assert (first["eval_top1_raw"], first["eval_top1"], first["eval_loss"]) == ("10.0", "11.0", "2.3")
+    assert (second["eval_top1_raw"], second["eval_top1"]) == ("20.0", "21.0")
+    assert folder.summary.stat().st_size > len(old) and curve_of(folder.summary) == [10.0, 20.0]
+
+
+def test_the_rate_of_summary_csv_is_timms(tmp_path):
+    """timm reads the rates after the epoch's last call of step_update, which sets that of the update to come."""
+    assert train_here(*SMALL, "--sched-on-updates", "--epochs", "3", "--output", tmp_path) == 0
+    model = torch.nn.Linear(1, 1)
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    scheduler, _ = create_scheduler_v2(
+        optimizer, num_epochs=3, warmup_epochs=0, warmup_lr=1e-5, updates_per_epoch=7, step_on_epochs=False
+    )
+    expected = []
+    for update in range(1, 22):
+        scheduler.step_update(update)
+        if update % 7 == 0:
+            expected.append(optimizer.param_groups[0]["lr"])
+    assert [float(row["lr"]) for row in csv.DictReader(only_run(tmp_path).summary.open())] == expected

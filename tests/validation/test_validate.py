@@ -55,7 +55,7 @@ def test_the_last_checkpoint_and_a_checkpoint_folder(run, capsys):
     assert validate(capsys, run.path, "--which", "last")["weights"]["weights"]["top1"] == stored["top1"]
     first = checkpoint_folders(run.checkpoints)[-1]
     rows = list(csv.DictReader(run.summary.open()))
-    assert validate(capsys, first)["weights"]["weights"]["loss"] == float(rows[0]["eval_loss"])
+    assert validate(capsys, first)["weights"]["weights"]["loss"] == float(rows[0]["eval_loss_raw"])
 
 
 def test_only_the_average_of_the_weights(run, capsys):
