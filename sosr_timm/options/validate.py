@@ -135,7 +135,7 @@ class EvaluationDataOptions:
 class ReportOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
     output: str | None = flag(None, "folder for evaluation.json and the plots; the run's where not given")
-    results_file: str = flag("", "write the results into this file too (.csv, .json, .md)")
+    results_file: str = flag("", "write the results into this file too (.csv, .json, .md; CSV for any other ending)")
     results_format: str | None = flag(
         None, "format of that file; by its name where not given", choices=("csv", "json", "md")
     )

@@ -15,18 +15,13 @@ from sosr_timm.text import markdown_table
 FORMATS = {".csv": "csv", ".json": "json", ".md": "md"}
 DIGITS = {name: title.digits for name, title in (ONE_CLASS | MANY_LABELS).items()}
 DIGITS |= {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0}
+TIMM_DIGITS = 4  # of percentages in a CSV file
+PERCENTAGES = ("top1", "top1_err", "top5", "top5_err", "map", "micro_f1", "macro_f1", "sample_f1")
 
 
 def format_of(file: str, form: str | None) -> str:
-    """The format of a results file: as given, else by its name.
-
-    Raises:
-        UserError: neither says.
-    """
-    found = form or FORMATS.get(Path(file).suffix.lower())
-    if found is None:
-        raise UserError(f"--results-file {file}: call it .csv, .json or .md, or add --results-format")
-    return found
+    """The format of a results file: as given, else by its name, else timm's, CSV."""
+    return form or FORMATS.get(Path(file).suffix.lower(), "csv")
 
 
 def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str = "") -> list[dict[str, Any]]:
@@ -39,7 +34,8 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
 
     Returns:
         timm's columns (`top1` to `top5_err` are those of the reassessed labels where there are such, as in timm), then
-        ours; of many labels their own figures come first. Nothing is rounded but the parameters, which are millions.
+        ours; of many labels their own metrics come first. Nothing is rounded but the parameters, in millions: CSV files
+        are rounded as timm's when they are written, JSON files are not.
     """
     form = record["image_format"]
     rows = []
@@ -117,8 +113,14 @@ def _csv(rows: list[dict[str, Any]]) -> str:
     text = io.StringIO()
     writer = csv.DictWriter(text, _columns(rows), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: _rounded(name, value) for name, value in row.items()} for row in rows)
     return text.getvalue()
+
+
+def _rounded(name: str, value: Any) -> Any:
+    """Percentages as timm's validate.py rounds them; everything else as it is."""
+    percentage = name in PERCENTAGES or name.startswith(("macro_", "micro_", "weighted_"))
+    return round(value, TIMM_DIGITS) if percentage and isinstance(value, float) else value
 
 
 def _markdown(rows: list[dict[str, Any]]) -> str:

@@ -82,7 +82,11 @@ def test_results_files(run, capsys, tmp_path):
     rows = {row["weights"]: row for row in csv.DictReader((tmp_path / "a.csv").open())}
     assert list(next(iter(rows.values())))[:6] == ["model", "top1", "top1_err", "top5", "top5_err", "param_count"]
     for title, metrics in record["weights"].items():
-        assert float(rows[title]["top1"]) == metrics["top1"] == 100 - float(rows[title]["top1_err"])
+        assert rows[title]["top1"] == str(round(metrics["top1"], 4)), "rounded as timm's file is"
+        assert rows[title]["top1_err"] == str(round(100 - metrics["top1"], 4))
+        assert float(rows[title]["ece"]) == metrics["ece"]
+    validate(capsys, run.path, "--results-file", tmp_path / "results")
+    assert (tmp_path / "results").read_text().startswith("model,top1,"), "CSV, as in timm"
     record = validate(capsys, run.path, "--results-file", tmp_path / "b" / "a.md", "--metrics-avg", "macro")
     head, _, *lines = (tmp_path / "b" / "a.md").read_text().splitlines()
     assert "macro_f1_score" in head and len(lines) == len(record["weights"])
@@ -111,7 +115,6 @@ def test_results_files(run, capsys, tmp_path):
         (["--log-freq", "-1"], "--log-freq must be at least 0"),
         (["--crop-border-pixels", "-1"], "--crop-border-pixels must be from 0"),
         (["--predictions", "a.txt"], "call it .npz or .csv"),
-        (["--results-file", "a.txt"], "call it .csv, .json or .md"),
         (["--compare", "README.md", "b"], "--compare README.md: neither a run folder"),
         (["--compare", "resnet1", "b"], "--compare resnet1: no such folder, no such file, and unknown model"),
         (["--compare", "a.npz", "b.npz"], "a.npz: no such file"),
