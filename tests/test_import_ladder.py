@@ -16,8 +16,9 @@ LADDER = [
     {"setup", "tracking"},
     {"training"},
     {"validation"},
+    {"inference"},
     {"hub", "detection", "analysis"},
-    {"train", "validate", "__main__"},
+    {"train", "validate", "predict", "export", "__main__"},
 ]
 # Take plain values, so that they work in anyone's script.
 LIBRARY = {"kernels", "losses", "models", "metrics", "data", "integrations"}

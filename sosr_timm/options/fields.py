@@ -157,7 +157,11 @@ class Option:
         parser.add_argument(*names, **common)
         if self.positional:
             parser.add_argument(
-                f"{self.name}_positional", nargs="?", default=argparse.SUPPRESS, help=self.help, metavar=self.name
+                f"{self.name}_positional",
+                nargs="*" if self.kind.many else "?",
+                default=argparse.SUPPRESS,
+                help=self.help,
+                metavar=self.name,
             )
 
     def _help_with_default(self) -> str:

@@ -92,6 +92,13 @@ def _parse(groups: type, arguments: list[str], description: str) -> tuple[dict[s
     """
     options = options_of(groups)
     parsed, unknown = make_parser(groups, description).parse_known_args(arguments)
+    listed = next((name for name, option in options.items() if option.positional and option.kind.many), None)
+    if listed and not any(word.startswith("-") and word != "-" for word in unknown):
+        # argparse takes bare words from one place only: those after a flag are left over.
+        bare = [*getattr(parsed, f"{listed}_positional", ()), *unknown]
+        if bare:
+            setattr(parsed, f"{listed}_positional", bare)
+        unknown = []
     if unknown:
         flags = [name for option in options.values() for name in (option.flag, *option.also)]
         word = unknown[0].split("=")[0]

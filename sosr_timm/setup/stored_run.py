@@ -154,7 +154,7 @@ def model_by_name(
     pretrained = subject.pretrained or (subject.model.startswith(NO_LAYOUT) and not subject.checkpoint)
     if not subject.checkpoint and not pretrained:
         raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
-    own_classes = _own_classes(subject.model) if pretrained else None
+    own_classes = published_config(subject.model).get("num_classes") if pretrained else None
     num_classes = subject.num_classes
     if whole_head:
         info = dataclasses.replace(info, num_classes=None)
@@ -187,9 +187,9 @@ def model_by_name(
     return network, image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
 
 
-def _own_classes(model: str) -> int | None:
-    """How many classes the published weights of a model have; None where they do not say or cannot be asked."""
+def published_config(model: str) -> dict[str, Any]:
+    """What the published weights of a model say of themselves, by timm's keys; empty where they cannot be asked."""
     try:
-        return resolve_model_input_args(model)["pretrained_cfg"].get("num_classes")
+        return dict(resolve_model_input_args(model)["pretrained_cfg"])
     except (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError):
-        return None  # creating the model will say what is wrong
+        return {}  # creating the model will say what is wrong

@@ -10,7 +10,7 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded, other_meanings
-from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.options.validate import SubjectOptions, ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run
 from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.validation.comparison import find_sides, run_comparison
@@ -61,12 +61,7 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
     """
     options = loaded.options
     subject = options.subject
-    amp, amp_dtype = subject.amp, subject.amp_dtype
-    if runs and not amp and subject.model_dtype is None:
-        precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
-        if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
-            raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
-        amp, amp_dtype = next(iter(precisions), (False, amp_dtype))
+    amp, amp_dtype = precision_of(subject, runs)
     processes = start_processes(
         amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
     )
@@ -79,6 +74,20 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
 
         set_fast_norm()
     return processes
+
+
+def precision_of(subject: SubjectOptions, runs: list[StoredRun]) -> tuple[bool, str]:
+    """Whether mixed precision is on and its type: as given, else as the runs were trained.
+
+    Raises:
+        UserError: two runs have other precisions.
+    """
+    if not runs or subject.amp or subject.model_dtype is not None:
+        return subject.amp, subject.amp_dtype
+    precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
+    if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
+        raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
+    return next(iter(precisions), (False, subject.amp_dtype))
 
 
 def check_options(options: ValidateOptions) -> None:

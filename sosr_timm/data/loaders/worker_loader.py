@@ -23,11 +23,16 @@ from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import NormalisedBatches, Normalization
 from sosr_timm.errors import one_line
 
-# What Pillow and the readers raise for a file that is not a whole image.
+# What Pillow and the readers raise for a file that is not a complete image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
 
 
-def _load(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int | np.ndarray]:
+def load_in_mode(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int | np.ndarray]:
+    """An image of a source in a PIL mode, and its label.
+
+    Raises:
+        one of UNREADABLE: the image cannot be read.
+    """
     image, label = source.load(index)
     return to_mode(image, mode), label
 
@@ -76,7 +81,7 @@ class TrainingBatches(Dataset):
         unreadable = []
         for place, index in enumerate(key.indices):
             try:
-                image, label = _load(self.source, index, self.image_mode)
+                image, label = load_in_mode(self.source, index, self.image_mode)
             except UNREADABLE as error:
                 unreadable.append(Unreadable(index, self.source.name(index), one_line(error)))
                 samples.append(None)
@@ -128,7 +133,7 @@ class EvaluationBatches(Dataset):
         images, labels = [], []
         for index in self.order.indices(batch):
             try:
-                image, label = _load(self.source, index, self.image_mode)
+                image, label = load_in_mode(self.source, index, self.image_mode)
             except UNREADABLE as error:
                 bad = Unreadable(index, self.source.name(index), one_line(error))
                 return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))

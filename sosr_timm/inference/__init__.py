@@ -1,0 +1,1 @@
+"""What trained models are used for: predictions for new images, and export to other runtimes."""
