@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from sosr_timm.options.fields import TRAINING, Option, options_of
+from sosr_timm.options.inference import PredictOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.text import markdown_table
@@ -15,6 +16,7 @@ from tools.generated import run_writer
 PAGE = ROOT / "docs" / "options.md"
 COLUMNS = ("flag", "takes", "default", "meaning")
 PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
+COMMANDS = {"sosr-predict": PredictOptions}  # timm has no flags of these
 PREFACE = """\
 # Options
 
@@ -31,7 +33,7 @@ when a run is resumed; all others must be as they were.
 
 def page() -> str:
     """The text of docs/options.md."""
-    return PREFACE + "".join(section(program, groups) for program, groups in PROGRAMS.items())
+    return PREFACE + "".join(section(program, groups) for program, groups in {**PROGRAMS, **COMMANDS}.items())
 
 
 def section(program: str, groups: type) -> str:

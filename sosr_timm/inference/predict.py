@@ -64,20 +64,20 @@ def run_prediction(loaded: Loaded[PredictOptions]) -> int:
         UserError: anything that the user can fix; nothing is written then. No image can be read, among others.
     """
     options = loaded.options
-    given = options.prediction
-    if not given.paths:
+    prediction = options.prediction
+    if not prediction.paths:
         raise UserError("predict what? Name images, directories, archives (.zip, .tar) or lists of paths (.txt, or -)")
-    form = check_output(given.output, given.format)
+    form = check_output(prediction.output, prediction.format)
     run = find_trained_run(options.model)
     processes = _start(options, run)
-    if processes.count > 1 and "-" in given.paths:
+    if processes.count > 1 and "-" in prediction.paths:
         raise UserError("a list on standard input reaches one process only: write it into a text file")
-    images = find_images(given.paths, given.input_key)
+    images = find_images(prediction.paths, prediction.input_key)
     different = processes.same_everywhere(images.fingerprint())
     if different:
         raise UserError(f"process {', '.join(map(str, different))} sees other images than process 0")
     model = load_trained_model(options.model, run)
-    predictions = predict(model, images, options.execution, processes, given.topk)
+    predictions = predict(model, images, options.execution, processes, prediction.topk)
     if len(predictions.unreadable) == len(images):
         raise UserError(
             f"none of {len(images):,} images can be read, the first is {images.name(0)} ({predictions.unreadable[0]})"
@@ -85,9 +85,9 @@ def run_prediction(loaded: Loaded[PredictOptions]) -> int:
     if not processes.is_main:
         return 0
     _name_unreadable(predictions, images)
-    write_output(given.output, form, model, images, predictions)
-    if given.output:
-        logger.info("%s images predicted by %s, written to %s", f"{len(images):,}", model.name, given.output)
+    write_output(prediction.output, form, model, images, predictions)
+    if prediction.output:
+        logger.info("%s images predicted by %s, written to %s", f"{len(images):,}", model.name, prediction.output)
     return 0
 
 
@@ -154,7 +154,9 @@ def predict(
         try:
             return together(
                 processes,
-                lambda: _predict_part(model, module, progress.watch(loader), order, processes, k, reasons, progress),
+                lambda: _predict_part(
+                    model, module, progress.stopwatch.watch(loader), order, processes, k, reasons, progress
+                ),
             )
         finally:
             progress.bar.close()

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from timm.data import ImageNetInfo, infer_imagenet_subset
 from timm.utils import reparameterize_model
@@ -20,7 +19,7 @@ from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.inference import ExecutionOptions, TrainedModelOptions
 from sosr_timm.options.task import is_multi_label
-from sosr_timm.options.validate import EvaluationDataOptions, ReportOptions, SubjectOptions, ValidateOptions
+from sosr_timm.options.validate import EvaluationDataOptions, SubjectOptions, ValidateOptions
 from sosr_timm.setup.model import NO_LAYOUT
 from sosr_timm.setup.stored_run import (
     StoredRun,
@@ -61,22 +60,30 @@ class TrainedModel:
 
 def as_evaluated(options: TrainedModelOptions, execution: ExecutionOptions | None = None) -> ValidateOptions:
     """The options that validate.py would have for the same model."""
-    names = {field.name for field in dataclasses.fields(TrainedModelOptions)}
-
-    def given(group: type) -> dict[str, Any]:
-        return {field.name: getattr(options, field.name) for field in dataclasses.fields(group) if field.name in names}
-
     execution = execution or ExecutionOptions()
     subject = SubjectOptions(
-        **given(SubjectOptions),
+        model=options.model,
         pretrained=not options.checkpoint,
+        checkpoint=options.checkpoint,
+        which=options.which,
+        use_ema=options.use_ema,
+        num_classes=options.num_classes,
+        in_chans=options.in_chans,
+        model_kwargs=options.model_kwargs,
         amp=execution.amp,
         amp_dtype=execution.amp_dtype,
-        device=execution.device,
-        channels_last=execution.channels_last,
     )
-    data = EvaluationDataOptions(**given(EvaluationDataOptions) | {"class_map": ""})
-    return ValidateOptions(subject, data, ReportOptions(num_processes=execution.num_processes))
+    data = EvaluationDataOptions(
+        img_size=options.img_size,
+        input_size=options.input_size,
+        crop_pct=options.crop_pct,
+        crop_mode=options.crop_mode,
+        mean=options.mean,
+        std=options.std,
+        interpolation=options.interpolation,
+        input_img_mode=options.input_img_mode,
+    )
+    return ValidateOptions(subject, data)
 
 
 def find_trained_run(options: TrainedModelOptions) -> StoredRun | None:

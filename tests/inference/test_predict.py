@@ -298,8 +298,8 @@ def test_mistakes_are_one_line(run, images, tmp_path, arguments, said):
 def test_bare_words_may_stand_before_and_after_flags(images):
     options = load(PredictOptions, ["a.png", "--topk", "2", "b.png", "--model", "m", "c.png"]).options
     assert options.prediction.paths == ("a.png", "b.png", "c.png")
-    with pytest.raises(UserError, match=r"unknown option '--top': did you mean"):
-        load(PredictOptions, ["a.png", "--top", "2"])
+    with pytest.raises(UserError, match=r"unknown option '--topp': did you mean '--topk'"):
+        load(PredictOptions, ["a.png", "--topp", "2"])
 
 
 def test_a_reader_that_stops_reading_is_no_fault(run, images, monkeypatch, capfd):

@@ -8,17 +8,19 @@ import yaml
 
 import sosr_timm
 from sosr_timm.options.fields import Option, options_of
+from sosr_timm.options.inference import PredictOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
-PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}
+PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}  # timm has scripts of these names
+ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions}
 PACKAGE = Path(sosr_timm.__file__).parent
 
 
 def declared(program: str) -> dict[str, Option]:
-    return options_of(PROGRAMS[program])
+    return options_of(ALL_PROGRAMS[program])
 
 
 def describe(option: Option) -> str:

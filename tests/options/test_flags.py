@@ -6,10 +6,10 @@ import pytest
 
 from sosr_timm.options.fields import FREE, THIS_START, TRAINING, flag, options_of
 from sosr_timm.options.load import make_parser
-from tests.options.flags import HERE, PROGRAMS, declared, describe, names_read_outside_options
+from tests.options.flags import ALL_PROGRAMS, HERE, declared, describe, names_read_outside_options
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ALL_PROGRAMS)
 def test_the_flags_are_the_committed_ones(program):
     path = HERE / f"{program}_flags.txt"
     lines = [describe(option) for option in declared(program).values()]
@@ -20,7 +20,7 @@ def test_the_flags_are_the_committed_ones(program):
     )
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ALL_PROGRAMS)
 def test_every_option_is_read_by_the_package(program):
     reads = names_read_outside_options()
     # `options.model.amp`, `model.amp`, and `options.amp` in a function that takes one group.
@@ -32,23 +32,23 @@ def test_every_option_is_read_by_the_package(program):
     assert not dead, f"nothing reads {dead}"
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ALL_PROGRAMS)
 def test_every_option_says_what_it_does(program):
     for option in declared(program).values():
         assert len(option.help) >= 5 and "\n" not in option.help, option.name
         assert option.scope in (TRAINING, FREE, THIS_START), option.name
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ALL_PROGRAMS)
 def test_every_default_is_a_value_that_the_option_takes(program):
     for option in declared(program).values():
         again = option.check(option.default, "default")
         assert again == option.default, option.name
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
+@pytest.mark.parametrize("program", ALL_PROGRAMS)
 def test_help_lists_every_flag_with_its_default(program, capsys):
-    parser = make_parser(PROGRAMS[program], "Train an image classifier")
+    parser = make_parser(ALL_PROGRAMS[program], "Train an image classifier")
     with pytest.raises(SystemExit) as stopped:
         parser.parse_args(["--help"])
     assert stopped.value.code == 0
@@ -66,7 +66,7 @@ def test_help_lists_every_flag_with_its_default(program, capsys):
 
 def test_help_fits_a_terminal(monkeypatch):
     monkeypatch.setenv("COLUMNS", "100")
-    lines = make_parser(PROGRAMS["train"], "x").format_help().splitlines()
+    lines = make_parser(ALL_PROGRAMS["train"], "x").format_help().splitlines()
     assert max(len(line) for line in lines) <= 100
     assert not any("==SUPPRESS==" in line for line in lines)
 
@@ -90,12 +90,12 @@ def test_two_groups_with_one_name_are_refused():
 
 
 def test_key_value_defaults_are_not_shared():
-    first, second = PROGRAMS["train"](), PROGRAMS["train"]()
+    first, second = ALL_PROGRAMS["train"](), ALL_PROGRAMS["train"]()
     first.model.model_kwargs["depth"] = 3
     assert second.model.model_kwargs == {}
 
 
 def test_no_two_flags_are_spelled_alike():
     # argparse itself refuses a duplicate when the parser is made.
-    for groups in PROGRAMS.values():
+    for groups in ALL_PROGRAMS.values():
         assert isinstance(make_parser(groups, ""), argparse.ArgumentParser)

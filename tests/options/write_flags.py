@@ -2,12 +2,12 @@
 
 import argparse
 
-from tests.options.flags import HERE, PROGRAMS, declared, describe
+from tests.options.flags import ALL_PROGRAMS, HERE, declared, describe
 
 
 def main() -> None:
     argparse.ArgumentParser(description=__doc__).parse_args()
-    for program in PROGRAMS:
+    for program in ALL_PROGRAMS:
         lines = [describe(option) for option in declared(program).values()]
         (HERE / f"{program}_flags.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -1,9 +1,7 @@
 """docs/options.md says what the declarations say."""
 
 from sosr_timm.options.fields import options_of
-from sosr_timm.options.train import TrainOptions
-from sosr_timm.options.validate import ValidateOptions
-from tools.options_page import PAGE, page
+from tools.options_page import COMMANDS, PAGE, PROGRAMS, page
 
 
 def test_the_page_is_up_to_date():
@@ -11,7 +9,9 @@ def test_the_page_is_up_to_date():
 
 
 def test_every_option_has_one_line():
-    training, evaluation = page().split("\n## validate.py\n")
-    for text, groups in ((training, TrainOptions), (evaluation, ValidateOptions)):
+    _, *sections = page().split("\n## ")
+    programs = {**PROGRAMS, **COMMANDS}
+    assert [section.splitlines()[0] for section in sections] == list(programs)
+    for section, groups in zip(sections, programs.values(), strict=True):
         for option in options_of(groups).values():
-            assert text.count(f"\n| `{option.flag}`") == 1, option.flag
+            assert section.count(f"\n| `{option.flag}`") == 1, option.flag
