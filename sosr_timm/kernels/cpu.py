@@ -1,4 +1,4 @@
-"""The row kernel on the CPU: it walks over the rows in blocks that stay in the cache."""
+"""The row kernel on the CPU, which processes the rows in blocks that stay in the cache."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = 131_072  # numbers in a block for each thread, 512 KB of float32; see do
 def run_rows(
     logits: Tensor, work: RowWork, gradient: Tensor | None = None, incoming: Tensor | float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """All terms of a loss and their common gradient.
+    """Compute all terms of a loss and the sum of their gradients.
 
     Args:
         logits: (M, K) on the CPU, any floating dtype and strides, without a gradient.
@@ -57,10 +57,10 @@ def run_rows(
 
 
 def part(of_batch: Tensor | NDArray | None, here: slice | None) -> Tensor | NDArray | None:
-    """These rows, or all of them."""
+    """Return these rows of an array or tensor, or all of them."""
     return of_batch if here is None or of_batch is None else of_batch[here]
 
 
 def scalar(value: float, dtype: torch.dtype) -> Tensor:
-    """A tensor of one number; by way of NumPy, which takes a third of the time of `torch.tensor`."""
+    """Create a scalar tensor by way of NumPy, which takes a third of the time of `torch.tensor`."""
     return torch.from_numpy(np.array(value, np.float64 if dtype == torch.float64 else np.float32))

@@ -1,4 +1,4 @@
-"""A block of rows on the CPU: all terms of a loss and their gradient while the block is in the cache.
+"""A block of rows on the CPU: all terms of a loss and their gradient, computed while the block is in the cache.
 
 Passes over a block are torch's, which vectorises them and shares them between threads. The algebra on one number a row
 is NumPy's on the same memory, because a call costs it a fraction of what torch spends on dispatch.
@@ -16,7 +16,7 @@ from sosr_timm.kernels.work import PARTS, RowWork
 
 
 class Block:
-    """A few rows on their way through all terms, then the next few. What has one number a row is a (B,) NumPy array.
+    """The rows being processed, one block after the other. What has one number for each row is a (B,) NumPy array.
 
     Args:
         work: the loss.
@@ -30,13 +30,13 @@ class Block:
         total: sum of e^gap; `log_total` and `rest`, the total without the top one's 1, keep their digits for rows that
             are almost certain.
         keep: (B, K), the labels of rows with dense targets, else None.
-        target: (B, K), what log p is weighted by, or None where `hard` and the work's spread say it all.
+        target: (B, K), what log p is weighted by, or None where `hard` and the work's spread are enough.
         hard: what the label's log p is weighted by, a number or (B,).
         weight: what all of log p is weighted by together, likewise.
         beyond: (B, K), -1 where a gap goes beyond the margin, else 0.
         compared: (B, K), the sign of z - z_y where that is of the part of label smoothing asked for, else 0.
         gap_flat, power_flat: the same memory as flat arrays.
-        first, top_place, label_place: where a row, its top logit and its label's stand in them.
+        first, top_place, label_place: positions of each row, its top logit and its label's logit in them.
     """
 
     def __init__(self, work: RowWork, scratch: Scratch, scale: float | None):
@@ -198,7 +198,7 @@ class Block:
         return self.keep, row_sums(self.keep)
 
     def count(self) -> None:
-        """Online label smoothing: add the probabilities of rows whose one label is the arg max."""
+        """Count for online label smoothing: add the probabilities of rows whose one label is the arg max."""
         index = self.un_smoothed().numpy().argmax(axis=1) if self.index is None else self.index
         counted = self.top == index
         if self.index is None:
@@ -210,7 +210,7 @@ class Block:
         correct_count.index_add_(0, index, correct_count.new_ones(len(index)))
 
     def select(self) -> NDArray | None:
-        """A bool for each row: over-confident with something to level; None where no row is."""
+        """Which rows SOSR levels, a bool for each; None where it levels none."""
         if self.index is not None:
             self.wrong_count = self.classes - 1
             if not self.wrong_count:
@@ -236,7 +236,7 @@ class Block:
         self.sums["cp"] -= self.work.cp * float(np.add.reduce(self.surplus + self.log_total))
 
     def level(self, chosen: NDArray, scale: float | None) -> None:
-        """Turn the gaps into deviations of the wrong logits from their mean; their squares are SOSR's value."""
+        """Replace the gaps by the deviations of the wrong logits from their mean, and add SOSR's value and gradient."""
         if self.index is not None:
             self.gap.sub_(column((self.gap_sum - self.label_gap) / self.wrong_count))
             self.gap_flat[self.label_place] = 0.0
@@ -251,7 +251,7 @@ class Block:
             self.power.addcmul_(self.gap, column(factor), value=2.0 * scale)
 
     def softmax_gradient(self, scale: float) -> None:
-        """What is p times something, and what is the same for all classes."""
+        """Add the parts of the gradient that are p times a factor, or the same for all classes."""
         work = self.work
         factor = self.weight * scale / self.total
         if work.cp is not None:
@@ -266,7 +266,7 @@ class Block:
             self.power.addcmul_(self.product, column(slope))
 
     def target_gradient(self, scale: float) -> None:
-        """Minus the target, and MaxSup's top logit."""
+        """Subtract the target, and add MaxSup's gradient at the top logit."""
         if self.target is not None:
             self.power.add_(self.target, alpha=-scale)
         else:

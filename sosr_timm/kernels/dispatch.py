@@ -1,4 +1,4 @@
-"""The one place that picks a kernel, and the one switch that overrides it: SOSR_TIMM_KERNEL or `use_kernel`."""
+"""The choice of a kernel, and what overrides it: SOSR_TIMM_KERNEL or `use_kernel`."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def choose_kernel(logits: Tensor, dense: Tensor | None = None) -> str:
-    """Which of `KERNELS` computes a loss that all of them can.
+    """Choose which of `KERNELS` computes a loss that all of them support.
 
-    "plain", the composition of torch operations, is left wherever somebody else transforms these: under
-    `torch.compile`, tracing, `torch.func` and forward-mode differentiation, for tensors without data and for subclasses
-    of tensors; and where a dense target wants a gradient itself.
+    "plain", the composition of torch operations, is used wherever these are transformed: under `torch.compile`,
+    tracing, `torch.func` and forward-mode differentiation, for tensors without data and for subclasses of tensors; and
+    where a dense target requires a gradient.
 
     Args:
         logits: (M, K).
         dense: (M, K) target, or None with class indices.
 
     Raises:
-        ValueError: an override that is no kernel's name, or that names one which cannot take these logits.
+        ValueError: the override is not a kernel's name, or that kernel does not support these logits.
     """
     if torch.compiler.is_compiling():
         return "plain"
@@ -51,10 +51,10 @@ def choose_kernel(logits: Tensor, dense: Tensor | None = None) -> str:
 
 
 def default_kernel(logits: Tensor) -> str:
-    """The kernel without an override: the row kernel on the CPU, torch's operations elsewhere.
+    """Choose a kernel without an override: the row kernel on the CPU, torch's operations elsewhere.
 
     The Triton kernel has passed its tests in Triton's interpreter and compiles for CUDA, but has not run on a GPU yet.
-    Until it has, it is used where it is asked for (SOSR_TIMM_KERNEL=triton) and not behind anyone's back.
+    Until it has, it is used only where SOSR_TIMM_KERNEL=triton asks for it.
     """
     return "cpu" if logits.device.type == "cpu" else "plain"
 
@@ -70,10 +70,10 @@ def transformed() -> bool:
 
 @contextlib.contextmanager
 def use_kernel(name: str) -> Iterator[None]:
-    """Within it, losses use this kernel: "plain", "cpu" or "triton"; for tests and comparisons.
+    """Use one kernel for all losses in this context, "plain", "cpu" or "triton"; for tests and comparisons.
 
     Raises:
-        ValueError: no kernel's name; at the call of a loss, a kernel that cannot take the logits.
+        ValueError: not a kernel's name; at the call of a loss, a kernel that does not support the logits.
     """
     if name not in KERNELS:
         raise ValueError(f"a kernel is one of {', '.join(KERNELS)}, got {name!r}")
@@ -91,7 +91,7 @@ def use_kernel(name: str) -> Iterator[None]:
 def row_loss(
     kernel: str, logits: Tensor, work: RowWork, plain: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """A loss by a kernel other than "plain".
+    """Compute a loss by a kernel other than "plain".
 
     Args:
         kernel: "cpu" or "triton", as `choose_kernel` says.

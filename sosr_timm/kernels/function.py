@@ -1,4 +1,4 @@
-"""The autograd function around a row kernel: the gradient is made with the values and waits for backward."""
+"""The autograd function around a row kernel: the gradient is computed with the values and stored for backward."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sosr_timm.kernels.work import RowWork
 
 @dataclass
 class Made:
-    """A loss with its gradient, and what makes them again.
+    """A loss with its gradient, and what computes them again.
 
     Attributes:
         loss: scalar.
-        gradient: (M, K) for an incoming gradient of 1; None until backward where it cannot be made before.
+        gradient: (M, K) for an incoming gradient of 1; None where only backward can compute it.
         work: the loss and the target.
         run_rows: the kernel.
         plain: the same loss of the logits by torch operations and without side effects.
@@ -31,7 +31,7 @@ class Made:
 
 
 class RowFunction(torch.autograd.Function):
-    """The loss of a batch of rows, whose gradient for an incoming gradient of 1 was made with it.
+    """The loss of a batch of rows, whose gradient for an incoming gradient of 1 was computed with it.
 
     Backward multiplies that gradient in place and hands it over. Three cases compute it in backward instead, from the
     logits: float16, where a gradient that the loss scale has not yet enlarged would underflow; a second backward
@@ -45,7 +45,7 @@ class RowFunction(torch.autograd.Function):
         # an argument that is given back has to be copied.
         ctx.save_for_backward(logits)
         # The object itself is not kept: it holds the loss, whose graph holds this context, and only the collector of
-        # cycles would free the gradient of a loss that nobody differentiates.
+        # cycles would free the gradient of a loss that is never differentiated.
         ctx.gradient, ctx.work, ctx.run_rows, ctx.plain = made.gradient, made.work, made.run_rows, made.plain
         return made.loss
 
@@ -56,7 +56,7 @@ class RowFunction(torch.autograd.Function):
             (gradient,) = torch.autograd.grad(ctx.plain(logits), logits, incoming, create_graph=True)
         elif ctx.gradient is not None:
             gradient, ctx.gradient = ctx.gradient, None
-            # Reading a number on the CPU waits for nothing; elsewhere it would, so there it is multiplied unseen.
+            # Reading a number on the CPU waits for nothing; elsewhere it would, so there it is always multiplied.
             if incoming.device.type != "cpu" or incoming.item() != 1.0:
                 gradient.mul_(incoming)
         else:
@@ -69,7 +69,7 @@ class RowFunction(torch.autograd.Function):
 def with_gradient(
     run_rows: Callable, logits: Tensor, work: RowWork, plain: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Loss, with a gradient where the logits want one, and parts, by a kernel.
+    """Compute a loss by a kernel, with a gradient where the logits require one, and its parts.
 
     Args:
         run_rows: the kernel.

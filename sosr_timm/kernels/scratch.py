@@ -26,7 +26,7 @@ class Scratch:
         self.buffers: dict[str, tuple[Tensor, NDArray]] = {}
 
     def get(self, name: str, rows: int) -> tuple[Tensor, NDArray]:
-        """(rows, K) as a tensor and as a flat array of the same memory; what it holds is what its last user left."""
+        """(rows, K) as a tensor and as a flat array of the same memory; it still holds the last user's numbers."""
         if name not in self.buffers:
             # The next call may train, and what is made under `torch.inference_mode` cannot be written to outside of it.
             with torch.inference_mode(False):
@@ -37,7 +37,7 @@ class Scratch:
 
 
 def scratch_for(rows: int, classes: int, dtype: torch.dtype) -> Scratch:
-    """This thread's last `Scratch` where it has that shape, else a new one; views are made once, not at each call."""
+    """Return this thread's last `Scratch` if it has that shape, else a new one; so views are made once."""
     last = getattr(KEPT, "scratch", None)
     if last is not None and (last.rows, last.classes, last.dtype) == (rows, classes, dtype):
         return last
@@ -48,7 +48,7 @@ def scratch_for(rows: int, classes: int, dtype: torch.dtype) -> Scratch:
 
 
 def flat_buffer(name: str, size: int, dtype: torch.dtype) -> Tensor:
-    """(size,), kept for the next one who asks under that name."""
+    """Return (size,) memory, kept for the next request of that name."""
     key = f"{name} {dtype}"
     kept = getattr(KEPT, key, None)
     if kept is None or len(kept) < size:

@@ -15,7 +15,7 @@ ONE_BLOCK = 16_384  # longest row that is held in registers at once
 def run_rows(
     logits: Tensor, work: RowWork, gradient: Tensor | None = None, incoming: Tensor | float = 1.0
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """All terms of a loss and their common gradient; the same contract as the CPU kernel's.
+    """Compute all terms of a loss and the sum of their gradients; the same contract as the CPU kernel's.
 
     Args:
         logits: (M, K) float32, bfloat16 or float16, any strides, without a gradient.
@@ -40,7 +40,7 @@ def run_rows(
         soft_labels = dense.float() @ soft_labels.float()
     block = min(triton.next_power_of_2(classes), ONE_BLOCK)
     changing = isinstance(work.spread, Tensor)
-    nothing = values  # stands for a pointer that is not read
+    nothing = values  # for a pointer that is not read
     row_kernel[(rows,)](
         logits,
         nothing if gradient is None else gradient,

@@ -1,4 +1,4 @@
-"""What a row kernel is asked for: the target of each row and the constants of the terms, as plain values."""
+"""The input of a row kernel: the target of each row and the constants of the terms, as plain values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor
 
 TERMS = ("base", "sosr", "maxsup", "cp", "logit_penalty", "margin", "ls_parts")  # what adds up to the loss
 PARTS = (*TERMS, "selected")
-# Functions of the label's probability p that can stand in the place of -log p, and how a kernel numbers them.
+# Functions of the label's probability p that can replace -log p, and their numbers in the kernels.
 CURVES = {"focal": 1, "flsd53": 2, "relaxation": 3}
 SMOOTHING_PARTS = {"regularization": 1, "amplification": 2, "top": 3}
 
@@ -71,7 +71,7 @@ class RowWork:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """Which of `PARTS` the loss has."""
+        """The `PARTS` that the loss has."""
         there = {
             "sosr": self.beta,
             "maxsup": self.maxsup,
@@ -84,10 +84,10 @@ class RowWork:
         return ("base", *(name for name, value in there.items() if value is not None))
 
     def without_counting(self) -> RowWork:
-        """The same without changing any state: for a second look at a batch."""
+        """The same work without changes of state, to compute a batch again."""
         return replace(self, probability_sum=None, correct_count=None)
 
 
 def inner_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The number format of everything but the gradient: float64 for float64, else float32."""
+    """The dtype of everything but the gradient: float64 for float64, else float32."""
     return torch.float64 if dtype == torch.float64 else torch.float32

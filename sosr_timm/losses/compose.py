@@ -126,7 +126,7 @@ class ComposedLoss(nn.Module):
             same other arguments.
         parts: detached scalars of the last call: the contribution of each term under its name, and what terms report
             beside it, such as `selected`, the share of rows that SOSR levels.
-        reminder: warns where training goes on without the calls that a term needs, see `Reminder`. None where no term
+        reminder: warns where training continues without the calls that a term needs, see `Reminder`. None where no term
             needs any; set it to None to switch the warnings off.
     """
 

@@ -22,7 +22,7 @@ def cross_entropy(
     """Cross entropy of each sample, -sum_k w_k t_k log p_k.
 
     A class index y with smoothing s stands for t = (1 - s) * onehot(y) + s / K, over all K classes, as in torch and
-    timm. Dense targets are taken as they are: whoever mixed them has smoothed them.
+    timm. Dense targets are used as they are: they are smoothed already.
 
     Args:
         log_probabilities: (M, K), log p in nats.

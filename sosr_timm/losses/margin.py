@@ -1,4 +1,4 @@
-"""Margin-based label smoothing (MbLS): logits may lie below the top one by a margin, and no further.
+"""Margin-based label smoothing (MbLS): logits may be below the top one by a margin, and no further.
 
 Source: Liu et al. 2022, "The Devil is in the Margin", arXiv 2111.15430.
 """

@@ -9,10 +9,10 @@ MANY_BATCHES = 10_000  # a pass of more is rare: ImageNet in batches of 128
 
 
 class Reminder:
-    """Counts the calls of a loss, and warns once where training goes on without `end_epoch` or `set_progress`.
+    """Counts the calls of a loss, and warns once where training continues without `end_epoch` or `set_progress`.
 
     A loss does not know how long a pass over the training data is, so these are presumptions, made from plain Python
-    numbers without a look at any tensor. `end_epoch` is missing where training goes on
+    numbers without a look at any tensor. `end_epoch` is missing where training continues
 
     - after an evaluation, after a call of `train()` or beyond `MANY_BATCHES` batches, if it was never called;
     - beyond twice the samples of the longest pass, if it was called at least twice. One call does not tell how long a
@@ -50,7 +50,7 @@ class Reminder:
     def look_for_end_epoch(self) -> None:
         """Warn where a pass must be over."""
         if self.passes_ended == 0 and self.marks:
-            self.miss_end_epoch("training goes on after an evaluation or a call of train()")
+            self.miss_end_epoch("training continues after an evaluation or a call of train()")
         elif self.passes_ended == 0 and self.batches > MANY_BATCHES:
             self.miss_end_epoch(f"more than {MANY_BATCHES:,} training batches")
         elif self.passes_ended > 1 and self.samples > 2 * self.longest_pass > 0:
@@ -64,7 +64,7 @@ class Reminder:
         if compiled and self.schedules:
             self.miss_progress()
         if compiled and self.passes and self.passes_ended == 0 and self.marks:
-            self.miss_end_epoch("training went on after an evaluation")
+            self.miss_end_epoch("training continued after an evaluation")
         self.mark()
 
     def train_called(self) -> None:

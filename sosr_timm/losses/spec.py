@@ -15,7 +15,7 @@ from sosr_timm.registry import close_names
 
 # Not defined together with label smoothing.
 REPLACES_SMOOTHING = ("ols", "tfkd", "relaxation", "maxsup", "zipf", "margin", "ls_parts")
-# Other names in the grammar: what they stand for, with which keywords.
+# Other names in the grammar: the term they mean, and its keywords.
 ALIASES: dict[str, tuple[str, dict[str, object]]] = {"ls": ("ce", {"smoothing": 0.1})}
 MAX_LENGTH = 1_000_000  # characters; a list of 1,000 class weights is about 10,000
 # Names and signs, without numbers and commas; the longest sensible loss has about 60. Python's parser recurses, and in

@@ -1,4 +1,4 @@
-"""Registration with timm: its classification loss factory learns our losses and the grammar that joins them."""
+"""Registration with timm, whose classification loss factory then creates our losses and their combinations."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CONTEXT = ("loss_type", "multi_label", "smoothing", "soft_targets")
 
 
 def register_with_timm() -> None:
-    """Teach timm our losses: `timm.loss.create_classification_loss("sosr")`, and so every `timm.task`.
+    """Register our losses with timm: `timm.loss.create_classification_loss("sosr")`, and so every `timm.task`.
 
     timm's own loss types, its defaults and its messages stay as they are. Calling it again changes nothing.
     """
@@ -43,7 +43,7 @@ def register_with_timm() -> None:
 
 
 def unregister_from_timm() -> None:
-    """Give timm back as it was. A module whose factory somebody else has replaced since is left alone."""
+    """Restore timm as it was, but for a module whose factory somebody else has replaced since."""
     for module in loaded(FACTORY_MODULES):
         factory = getattr(module, FACTORY)
         setattr(module, FACTORY, getattr(factory, ORIGINAL, factory))
@@ -52,7 +52,7 @@ def unregister_from_timm() -> None:
 
 
 def loaded(names: tuple[str, ...]) -> list:
-    """Those of the modules that have been imported."""
+    """Return those of the modules that have been imported."""
     return [sys.modules[name] for name in names if name in sys.modules]
 
 
@@ -71,14 +71,14 @@ def extend(original: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
 
 
 def is_ours(loss_type: object) -> bool:
-    """Whether a loss type is one of our names or joins terms; everything else is timm's to make or to refuse."""
+    """Whether a loss type is one of our names or joins terms; everything else is left to timm."""
     if not isinstance(loss_type, str) or loss_type in timm_loss_types():
         return False
     return any(loss_type in names for names in (BASES, PENALTIES, ALIASES)) or "+" in loss_type or "(" in loss_type
 
 
 def create_from_factory(original: Callable[..., nn.Module], call: inspect.BoundArguments) -> nn.Module:
-    """Our loss for a call of timm's factory, whose other arguments go to the base.
+    """Create our loss for a call of timm's factory, whose other arguments go to the base.
 
     Raises:
         ValueError: as `create_loss`; or timm's own, for an argument that does not apply to the base.
@@ -102,7 +102,7 @@ def create_from_factory(original: Callable[..., nn.Module], call: inspect.BoundA
 
 
 def merge(term: TermSpec, names: dict[str, str], given: dict[str, object]) -> TermSpec:
-    """The term with those of the factory's arguments that are its own.
+    """Merge those of the factory's arguments that belong to a term into it.
 
     Raises:
         ValueError: one is given twice with different values, or has the wrong type.

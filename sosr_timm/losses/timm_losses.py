@@ -48,7 +48,7 @@ class TimmLoss(Base):
     Args:
         loss_type: one of timm's LOSS_TYPES.
         multi_label: targets are independent binary labels, (M, K) floats.
-        soft_targets: whoever mixed the targets has smoothed them.
+        soft_targets: the targets are mixed, and smoothed already.
         arguments: of timm's factory, under the grammar's names.
 
     Raises:
@@ -76,7 +76,7 @@ class TimmLoss(Base):
 
 
 def adapter(loss_type: str) -> Callable[..., TimmLoss]:
-    """A constructor whose signature is the part of timm's that belongs to `loss_type`."""
+    """Return a constructor whose signature is the part of timm's that belongs to `loss_type`."""
 
     def build(*, multi_label: bool = False, soft_targets: bool = False, **arguments) -> TimmLoss:
         return TimmLoss(loss_type, multi_label, soft_targets, **arguments)

@@ -44,11 +44,11 @@ def loss_spec(options: LossOptions, task: TaskOptions) -> LossSpec:
     arguments = factory_names(base.name) if is_timm else {}
     keywords = {argument: keyword for keyword, argument in arguments.items()}
     given = given_arguments(options, base.name)
-    # timm's args.yaml holds these flags for every loss: at its default one says nothing of a loss without it.
+    # timm's args.yaml holds these flags for every loss: at its default one has no effect on other losses.
     given = {name: item for name, item in given.items() if name in keywords or item[1] != FACTORY_DEFAULTS.get(name)}
     for argument, (flag, _) in given.items():
         if argument not in keywords:
-            raise UserError(f"{flag} says nothing of the loss '{base.name}', which --loss or its default asks for")
+            raise UserError(f"{flag} has no effect on the loss '{base.name}', which --loss or its default asks for")
         if keywords[argument] in base.given:
             raise UserError(
                 f"{flag} and {base.name}({keywords[argument]}=...) in --loss say the same: give one of them"
@@ -85,7 +85,7 @@ def given_arguments(options: LossOptions, base: str) -> dict[str, tuple[str, Any
     stats = _class_stats(options.class_stats)
     if options.bce_pos_weight is not None:
         if base != "bce":
-            raise UserError(f"--bce-pos-weight says nothing of the loss '{base}': --loss-pos-weight may be meant")
+            raise UserError(f"--bce-pos-weight has no effect on the loss '{base}'. Did you mean --loss-pos-weight?")
         if options.loss_pos_weight is not None:
             raise UserError("--bce-pos-weight and --loss-pos-weight say the same: give one of them")
         found["pos_weight"] = ("--bce-pos-weight", options.bce_pos_weight)

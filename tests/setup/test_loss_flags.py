@@ -140,10 +140,10 @@ def test_yaml_files_mean_the_same(loss, smoothing, tmp_path):
     ("arguments", "message"),
     [
         (["--bce-loss", "--loss", "sosr"], r"--bce-loss contradicts --loss 'sosr', .* write --loss 'bce\+sosr\("),
-        (["--poly-epsilon", "1"], "--poly-epsilon says nothing of the loss 'ce'"),
-        (["--loss", "sosr", "--bce-sum"], "--bce-sum says nothing of the loss 'ce'"),
+        (["--poly-epsilon", "1"], "--poly-epsilon has no effect on the loss 'ce'"),
+        (["--loss", "sosr", "--bce-sum"], "--bce-sum has no effect on the loss 'ce'"),
         (["--loss", "poly(epsilon=1.0)", "--poly-epsilon", "1"], r"poly\(epsilon=...\) in --loss say the same"),
-        (["--loss", "asl", "--bce-pos-weight", "2"], "--loss-pos-weight may be meant"),
+        (["--loss", "asl", "--bce-pos-weight", "2"], "Did you mean --loss-pos-weight"),
         (["--bce-loss", "--bce-pos-weight", "2", "--loss-pos-weight", "2"], "say the same"),
         (["--bce-loss", "--class-weights", "1,x"], "--class-weights 1,x"),
         (["--bce-loss", "--class-weights", "1,2"], "--loss 'bce'"),
@@ -176,5 +176,5 @@ def test_timms_defaults_for_another_loss_say_nothing(tmp_path):
     assert loss_spec(options.loss, options.task).base.name == "bce"
     path.write_text("bce_loss: true\npoly_epsilon: 1.0\n")
     options = load(TrainOptions, ["--config", str(path)]).options
-    with pytest.raises(UserError, match="--poly-epsilon says nothing of the loss 'bce'"):
+    with pytest.raises(UserError, match="--poly-epsilon has no effect on the loss 'bce'"):
         loss_spec(options.loss, options.task)
