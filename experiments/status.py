@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as Grid
 
@@ -27,7 +28,7 @@ def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         UserError: an invalid table, or incompatible options.
     """
     names = table_names() if parsed.table == "all" else [parsed.table]
-    console = Console()
+    console = Console() if Console().is_terminal else Console(width=160)  # a file has no width
     if parsed.command == "list":
         console.print(overview(parsed))
         return 0
@@ -45,7 +46,7 @@ def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record
     """One line for each row: how many seeds are in which state, the published value and the best so far."""
     name = table.metrics[0]
     grid = Grid(title=f"{table.name}: {table.title}", caption=table.note or None, title_justify="left")
-    grid.add_column("row")
+    grid.add_column("row", overflow="fold")
     for column in (*STATES, "published", f"best {name} so far"):
         grid.add_column(column, justify="right")
     for row in rows:
@@ -67,9 +68,11 @@ def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record
 
 def overview(parsed: argparse.Namespace) -> Grid:
     """A row for each table."""
-    grid = Grid(title="tables of experiments/", title_justify="left")
-    for column in ("table", "title", "rows run here", "rows published only", "runs", "done as the table says"):
-        grid.add_column(column, justify="left" if column in ("table", "title") else "right")
+    grid = Grid(title="tables of experiments/", title_justify="left", box=SIMPLE_HEAD)
+    grid.add_column("table", no_wrap=True, overflow="ignore")  # a name that is to be typed is never cut
+    grid.add_column("title")
+    for column in ("rows", "rows not run", "runs", "done"):
+        grid.add_column(column, justify="right")
     for name in table_names():
         table = read_table(name)
         ours = [row for row in table.rows if not row.absent]

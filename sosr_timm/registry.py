@@ -9,19 +9,24 @@ from typing import Generic, TypeVar
 Thing = TypeVar("Thing")
 
 
-def close_names(name: str, known: Iterable[str], count: int = 3) -> str:
+def close_names(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
     """A half-sentence that helps whoever mistyped `name`.
 
     Args:
         name: what was given.
         known: the names that exist.
         count: how many close ones to list at the most.
+        cutoff: how close, from 0 to 1; case and leading hyphens do not count.
 
     Returns:
         "did you mean 'sosr'?" where something is close, else "known: a, b, c".
     """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=count, cutoff=0.6)
+    folded: dict[str, str] = {}
+    for one in known:
+        folded.setdefault(one.lstrip("-").lower(), one)
+    matches = difflib.get_close_matches(name.lstrip("-").lower(), folded, n=count, cutoff=cutoff)
+    close = [folded[match] for match in matches]
     if close:
         return f"did you mean {' or '.join(repr(match) for match in close)}?"
     return f"known: {', '.join(known)}"

@@ -172,9 +172,9 @@ def read_term(text: str, node: ast.expr) -> tuple[TermSpec, str]:
     head = node.func if call else node
     if not isinstance(head, ast.Name):
         raise fault(text, "a term is name or name(key=value, ...)", node)
-    name = head.id
+    name = head.id if head.id in {*BASES, *PENALTIES, *ALIASES} else head.id.lower()
     if name not in BASES and name not in PENALTIES and name not in ALIASES:
-        raise fault(text, f"unknown loss '{shorten(name)}'", head, close_names(name, [*BASES, *PENALTIES, *ALIASES]))
+        raise fault(text, f"unknown loss '{shorten(head.id)}'", head, close_names(name, [*BASES, *PENALTIES, *ALIASES]))
     full_name, preset = ALIASES.get(name, (name, {}))
     term, builder = default_term(full_name).having(**preset), builder_of(full_name)
     if not call:

@@ -33,6 +33,7 @@ def flag(
     null: Any = None,
     positional: bool = False,
     scope: str = TRAINING,
+    any_case: bool = False,
 ) -> Any:
     """A dataclass field that is also a flag.
 
@@ -47,6 +48,7 @@ def flag(
         null: what null in a YAML file means, which switches off; by itself the default where that is off ("", 0).
         positional: also a bare argument of the command line.
         scope: TRAINING, or FREE for what may change when a run is resumed, or THIS_START for what holds once.
+        any_case: a name that is matched without regard to case; one with '/' or ':' in it is a path or an identifier.
     """
     metadata = {
         "help": help,
@@ -58,6 +60,7 @@ def flag(
         "null": null,
         "positional": positional,
         "scope": scope,
+        "any_case": any_case,
     }
     if isinstance(default, dict):
         return dataclasses.field(default_factory=lambda: dict(default), metadata=metadata)
@@ -81,6 +84,7 @@ class Option:
     null: Any
     positional: bool
     scope: str
+    any_case: bool = False
 
     @property
     def flag(self) -> str:
@@ -117,6 +121,10 @@ class Option:
             raise UserError(f"{prefix}{name} takes {self.kind.name}, not {short(value)}") from None
         if value is None:
             return value
+        if self.any_case and not {"/", ":"} & set(value):
+            value = value.lower()
+        if self.choices and isinstance(value, str):
+            value = {str(choice).lower(): choice for choice in self.choices}.get(value.lower(), value)
         if self.choices and value not in self.choices:
             near = close_names(str(value), [str(choice) for choice in self.choices])
             hint = f"; {near}" if near.startswith("did") else ""

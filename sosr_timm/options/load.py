@@ -12,11 +12,25 @@ from typing import Any, Generic, NoReturn, TypeVar
 from sosr_timm.errors import UserError
 from sosr_timm.options.config_file import read_mapping
 from sosr_timm.options.fields import COMMAND_LINE, Option, options_of
+from sosr_timm.options.loss_words import as_loss
 from sosr_timm.options.recipes import find_config
 from sosr_timm.options.timm_flags import Difference, Foreign, Refusal, take_over
 from sosr_timm.registry import close_names
 
 Groups = TypeVar("Groups")
+# What is in the groups of options, for --help.
+GROUPS = {
+    "data": "which images, and who loads them",
+    "model": "which model, and how it computes",
+    "optimizer": "updates and batches",
+    "schedule": "how long, and the learning rate",
+    "augmentation": "how training images are changed and mixed",
+    "task": "labels and distillation",
+    "sizes": "training at several image sizes",
+    "loss": "what is minimized; every loss is listed at the end",
+    "run": "seed, files, resuming, log",
+    "report": "what is printed and written",
+}
 MOST_MATCHES = 6  # of an abbreviation that a message lists
 
 
@@ -61,8 +75,9 @@ def make_parser(groups: type, description: str) -> argparse.ArgumentParser:
     parser.appendix = getattr(groups, "appendix", None)
     sections: dict[str, Any] = {}
     for option in options_of(groups).values():
-        section = sections.setdefault(option.group, parser.add_argument_group(option.group))
-        option.add_to(section)
+        if option.group not in sections:
+            sections[option.group] = parser.add_argument_group(option.group, GROUPS.get(option.group))
+        option.add_to(sections[option.group])
     for name, flag in foreign_of(groups).items():
         words: dict[str, Any] = {"action": "store_true"} if flag.nargs == 0 else {}
         if flag.nargs == "+":
@@ -105,7 +120,9 @@ def _parse(groups: type, arguments: list[str], description: str) -> tuple[dict[s
         refusal = refusals_of(groups).get(word.lstrip("-").replace("-", "_"))
         if refusal:
             raise UserError(f"{word}: {refusal.reason}")
-        raise UserError(f"unknown option '{word}': {_nearest(word, flags)}")
+        loss = as_loss(word) if "loss" in options and word.startswith("--") else ""
+        hint = f"did you mean {loss}?" if loss else _nearest(word, flags)
+        raise UserError(f"unknown option '{word}': {hint}")
     values, notes = take_over(vars(parsed), foreign_of(groups))
     for option in options.values():
         bare = values.pop(f"{option.name}_positional", None)
@@ -132,8 +149,8 @@ def differences_of(groups: type) -> dict[str, Difference]:
 
 
 def _nearest(word: str, names: list[str]) -> str:
-    """The close names, or where all of them can be read: a list of 150 flags helps nobody."""
-    text = close_names(word, names)
+    """The close names, or where all of them can be read: a wrong guess is worse than none."""
+    text = close_names(word, names, cutoff=0.72)
     return text if text.startswith("did") else "--help lists them all"
 
 

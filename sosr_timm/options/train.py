@@ -32,7 +32,7 @@ from sosr_timm.options.train_data import INTERPOLATIONS, AugmentationOptions, Da
 
 @dataclass
 class ModelOptions:
-    model: str = flag("resnet50", "name of a timm model, or hf-hub:ID, local-dir:PATH")
+    model: str = flag("resnet50", "name of a timm model, or hf-hub:ID, local-dir:PATH", any_case=True)
     pretrained: bool = flag(False, "start from the model's published weights")
     pretrained_path: str | None = flag(None, "load the pretrained weights from this file (.safetensors)")
     initial_checkpoint: str = flag("", "start from these weights (.safetensors)")

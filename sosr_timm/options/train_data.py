@@ -30,7 +30,9 @@ class DataOptions:
     )
     data_dir: str | None = flag(None, "the data set, as a flag", scope=FREE)
     dataset: str = flag(
-        "", "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: --data-dir alone"
+        "",
+        "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: --data-dir alone",
+        any_case=True,
     )
     train_split: str = flag("train", "split to train on")
     val_split: str = flag("validation", "split to evaluate on; no evaluation where empty", null="")

@@ -72,7 +72,7 @@ class SubjectOptions:
 @dataclass
 class EvaluationDataOptions:
     data_dir: str | None = flag(None, "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)")
-    dataset: str = flag("", "name of a data set; empty: a folder, or the run's")
+    dataset: str = flag("", "name of a data set; empty: a folder, or the run's", any_case=True)
     split: str = flag("validation", "split to evaluate on")
     val_fraction: float | None = flag(
         None,
