@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TextIO
 
 from sosr_timm.text import duration, fitted, width_of
@@ -68,6 +68,15 @@ def show_facts(facts: dict[str, str], title: str = "", commands: bool = False) -
             lines += _wrapped(line, width - indent) if width else [line]
         for number, line in enumerate(lines):
             logger.info("%s", f"{margin}{name if number == 0 else ''}".ljust(indent) + line)
+
+
+def show_notes(notes: Iterable[str]) -> None:
+    """Print notes, a line each; on a terminal broken to its width, with the later lines indented."""
+    width = width_of(sys.stdout)
+    for note in notes:
+        first, *others = _wrapped(note, width - 2) if width else [note]
+        for line in (first, *(f"  {other}" for other in others)):
+            logger.info("%s", line)
 
 
 def _wrapped(line: str, width: int) -> list[str]:

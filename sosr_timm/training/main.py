@@ -14,7 +14,7 @@ from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.datasets import check_held_out
 from sosr_timm.setup.training_labels import check_training_labels, store_training_labels
-from sosr_timm.tracking.console import logger, show_log
+from sosr_timm.tracking.console import show_log, show_notes
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
@@ -44,14 +44,12 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         device=loaded.options.run.device,
     )
     show_log(processes.is_main)
-    for note in loaded.notes:
-        logger.info("%s", note)
+    show_notes(loaded.notes)
     check_trackers(trackers_of(loaded.options.run))
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
     plan, options = select_run(loaded, processes)
-    for note in plan.notes:
-        logger.info("%s", note)
+    show_notes(plan.notes)
     folder = RunFolder(Path(plan.folder))
     with folder.lock() if processes.is_main else nullcontext():
         return train_in(folder, plan, options, loaded, processes)
@@ -78,11 +76,9 @@ def train_in(
         change = check_held_out(folder.read_about()[1], run.training.source)
         if change:
             raise UserError(f"cannot resume {folder.path}: {change}")
-        for note in restore(run, Path(plan.checkpoint), options.run.no_resume_opt):
-            logger.info("%s", note)
+        show_notes(restore(run, Path(plan.checkpoint), options.run.no_resume_opt))
     start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
-    for note in notes_of(run):
-        logger.info("%s", note)
+    show_notes(notes_of(run))
     announce(run, plan.checkpoint)
     with advising(run):
         signal_number = train(run)

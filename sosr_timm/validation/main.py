@@ -12,7 +12,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded, other_meanings
 from sosr_timm.options.validate import SubjectOptions, ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run
-from sosr_timm.tracking.console import logger, show_log
+from sosr_timm.tracking.console import show_log, show_notes
 from sosr_timm.validation.comparison import find_sides, run_comparison
 from sosr_timm.validation.data import data_name, evaluation_source
 from sosr_timm.validation.evaluation import Evaluation, evaluate_model
@@ -66,8 +66,7 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
         amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
     )
     show_log(processes.is_main)
-    for note in (*loaded.notes, *other_meanings(options)):
-        logger.info("%s", note)
+    show_notes([*loaded.notes, *other_meanings(options)])
     torch.manual_seed(options.report.seed)
     if subject.fast_norm:
         from timm.layers import set_fast_norm
