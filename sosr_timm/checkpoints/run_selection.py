@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from sosr_timm.checkpoints.foreign import foreign_file
 from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_complete, read_manifest_or_raise
 from sosr_timm.checkpoints.run_folder import RunFolder, claim_folder, folder_name
 from sosr_timm.distributed.processes import Processes
@@ -27,12 +28,14 @@ class RunSelection:
         checkpoint: to go on from; None at the start.
         notes: what to tell the user.
         error: why there is no run; a plan with an error has nothing else.
+        foreign: checkpoint of timm or torchvision that a new run continues from.
     """
 
     folder: str = ""
     checkpoint: str | None = None
     notes: list[str] = field(default_factory=list)
     error: str | None = None
+    foreign: str | None = None
 
 
 def select_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[RunSelection, TrainOptions]:
@@ -115,7 +118,7 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
 def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
     path = path.resolve()
     if not path.exists():
-        raise UserError(f"--resume {path}: no such folder")
+        raise UserError(f"--resume {path}: no such file or directory")
     if (path / MANIFEST).is_file() or path.parent.name == "checkpoints":
         folder = RunFolder(path.parent.parent)
         if not folder.is_run:
@@ -124,6 +127,11 @@ def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
         _refuse_differences(folder, loaded)
         return RunSelection(str(folder.path), str(path))
     folder = RunFolder(path)
+    foreign = foreign_file(path)
+    if not folder.is_run and foreign is not None:
+        selection = _new_run(loaded)
+        selection.foreign = str(foreign)
+        return selection
     if not folder.is_run:
         raise UserError(f"--resume {path}: neither a run folder nor a checkpoint (it has no {folder.about.name})")
     _refuse_differences(folder, loaded)

@@ -104,7 +104,7 @@ TRAIN_DIFFERENT = {
     "aug_repeats": Difference("timm needs several processes for it", said=False),
     "checkpoint_hist": Difference("timm keeps as many of the best checkpoints", said=False),
     "start_epoch": Difference("in timm it also overrides the epoch of a checkpoint that is resumed", said=False),
-    "resume": Difference("timm resumes its own files only, and takes no options from them", said=False),
+    "resume": Difference("timm resumes its own files only; options of a run here are taken from the run", said=False),
     "tta": Difference("timm averages neighbouring images of its loader, which are not views of one image"),
     "worker_seeding": Difference("timm seeds loader processes, not images", said=False),
 }

@@ -127,7 +127,11 @@ class RunOptions:
     experiment: str = flag(
         "", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE, allowed=FILE_NAME
     )
-    resume: str = flag("", "'auto', a run folder or a checkpoint to go on from", scope=THIS_START)
+    resume: str = flag(
+        "",
+        "'auto', a run folder or a checkpoint to resume; also a checkpoint or folder of timm's or torchvision's",
+        scope=THIS_START,
+    )
     no_resume_opt: bool = flag(False, "do not take up the optimizer's state when resuming", scope=THIS_START)
     checkpoint_every: str = flag(
         "", "checkpoint within epochs too: updates ('500') or seconds ('600s')", scope=FREE, allowed=INTERVAL

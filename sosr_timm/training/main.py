@@ -18,8 +18,9 @@ from sosr_timm.tracking.console import show_log, show_notes
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
-from sosr_timm.training.checkpointing import restore
+from sosr_timm.training.checkpointing import restore, save
 from sosr_timm.training.dry_run import dry_run
+from sosr_timm.training.foreign import continue_from
 from sosr_timm.training.loop import train
 from sosr_timm.training.notes import notes_of
 from sosr_timm.training.summary import announce, describe, finish
@@ -61,6 +62,7 @@ def train_in(
     """Train in a folder that is ours; returns the exit code."""
     try:
         run = build_run(options, processes, folder, resumed=plan.checkpoint is not None)
+        notes = continue_from(run, Path(plan.foreign)) if plan.foreign else []
     except BaseException:
         if plan.checkpoint is None and processes.is_main:
             remove_unstarted_run(folder)
@@ -71,6 +73,9 @@ def train_in(
             folder.checkpoints.mkdir(exist_ok=True)
             store_training_labels(folder, run.training.source)
             folder.write_about(flatten(options), describe(run, loaded))
+        show_notes(notes)
+        if plan.foreign:
+            save(run)  # from here on the run is one of its own, which --resume auto continues
     else:
         check_training_labels(folder, run.training.source)
         change = check_held_out(folder.read_about()[1], run.training.source)

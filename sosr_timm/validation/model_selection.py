@@ -62,6 +62,8 @@ def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: in
         return [EvaluatedModel(name_of_run(run), options, run)]
     if subject.model is None:
         named = subject.subject
+        if named and Path(named).is_file():
+            raise UserError(f"{named} does not say which model its weights are of: --model NAME --checkpoint {named}")
         if named and not Path(named).is_dir():
             raise UserError(f"{named}: no such run folder, checkpoint or data directory")
         raise UserError(f"{named or 'nothing to evaluate'}: name a run folder, a checkpoint, or a model with --model")
