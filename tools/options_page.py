@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 from sosr_timm.options.fields import TRAINING, Option, options_of
-from sosr_timm.options.inference import PredictOptions
+from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.text import markdown_table
@@ -16,7 +16,7 @@ from tools.generated import run_writer
 PAGE = ROOT / "docs" / "options.md"
 COLUMNS = ("flag", "takes", "default", "meaning")
 PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
-COMMANDS = {"sosr-predict": PredictOptions}  # timm has no flags of these
+COMMANDS = {"sosr-predict": PredictOptions, "sosr-export": ExportOptions}  # timm has no flags of these
 PREFACE = """\
 # Options
 

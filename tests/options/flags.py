@@ -8,14 +8,14 @@ import yaml
 
 import sosr_timm
 from sosr_timm.options.fields import Option, options_of
-from sosr_timm.options.inference import PredictOptions
+from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
 PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}  # timm has scripts of these names
-ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions}
+ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions, "export": ExportOptions}
 PACKAGE = Path(sosr_timm.__file__).parent
 
 
