@@ -17,7 +17,7 @@ from sosr_timm.losses.cross_entropy import cross_entropy
 from sosr_timm.losses.targets import Labels
 from sosr_timm.registry import close_names
 
-LARGEST_EXPONENT = 700.0  # whose power is a float yet
+LARGEST_EXPONENT = 700.0  # exp of more than 709 overflows
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ from timm.loss import LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from sosr_timm.losses import create_loss
 from tests.losses.cases import batch
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.1, 0.7])
 def test_like_torch_and_timm(smoothing):

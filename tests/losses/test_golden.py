@@ -10,6 +10,8 @@ from safetensors import safe_open
 from sosr_timm.losses import create_loss, read_target
 from sosr_timm.losses.sosr import selected_spread
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 FILE = Path(__file__).resolve().parents[1] / "fixtures" / "losses.safetensors"
 TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-11}
 

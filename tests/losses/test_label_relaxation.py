@@ -11,6 +11,8 @@ from sosr_timm.losses import create_loss
 from tests.losses import oracles
 from tests.losses.cases import batch
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 ALPHAS = [0.02, 0.1, 0.4, 0.9]
 
 

@@ -84,6 +84,7 @@ def test_against_loops(kind, mode, alphas, smoothing):
             check("maxsup", logits, target, 0.0, ce + 0.1 * penalty, ce_gradient + 0.1 * gradient)
 
 
+@pytest.mark.usefixtures("either_kernel")
 @pytest.mark.parametrize("kind, mode", MODES, ids=lambda value: getattr(value, "__name__", value))
 def test_ols_over_epochs(kind, mode):
     loss, oracle = create_loss("ols(alpha=0.3)"), oracles.OnlineLabelSmoothing(CLASSES, alpha=0.3)

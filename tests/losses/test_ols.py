@@ -8,6 +8,8 @@ from sosr_timm.losses import create_loss
 from tests.losses import oracles
 from tests.losses.cases import batch
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 
 def sum_with(parts):
     """`sum_over_ranks` of one of two processes, where the other one's tensors are `parts`, in order."""

@@ -9,6 +9,8 @@ from sosr_timm.losses.smoothing_parts import PARTS, part_of_smoothing
 from tests.losses import oracles
 from tests.losses.cases import batch
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 LOGITS = torch.tensor([[2.0, 1.0, 0.0, -1.0]], dtype=torch.float64)
 
 

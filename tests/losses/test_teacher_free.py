@@ -12,6 +12,8 @@ from sosr_timm.losses.teacher_free import made_up_teacher
 from tests.losses import oracles
 from tests.losses.cases import batch
 
+pytestmark = pytest.mark.usefixtures("either_kernel")
+
 SETTINGS = [
     {},
     {"temperature": 6.0},
