@@ -1,6 +1,7 @@
 """sosr-export: ONNX and torch.export files that give the model's logits, with their preprocessing beside them."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -14,6 +15,7 @@ from sosr_timm.inference import export
 from sosr_timm.inference.trained_model import find_trained_run, load_trained_model
 from sosr_timm.options.inference import ExportOptions, TrainedModelOptions
 from sosr_timm.options.load import load
+from tools.checkout import ROOT
 
 
 def run_export(*arguments):
@@ -107,3 +109,15 @@ def test_a_missing_package_is_named_with_its_extra(run, tmp_path, monkeypatch):
 def test_mistakes_are_one_line(arguments, said):
     with pytest.raises(UserError, match=said):
         run_export(*arguments)
+
+
+def test_the_example_of_the_page(run, images, tmp_path, monkeypatch, capsys):
+    pytest.importorskip("onnxscript")
+    page = (ROOT / "docs" / "predict.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n(.*?)```", page, flags=re.DOTALL)
+    assert run_export("--model", run.path, "--output", tmp_path / "model.onnx") == 0
+    Image.open(images / "val/dog/0.png").save(tmp_path / "photo.jpg")
+    monkeypatch.chdir(tmp_path)
+    capsys.readouterr()
+    exec(compile(example, "predict.md", "exec"), {})
+    assert capsys.readouterr().out.strip() in ("cat", "dog", "emu")
