@@ -209,7 +209,8 @@ def _fitted_temperature(text: str, run: StoredRun | None, title: str) -> float:
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
         subject, weights = str(record["subject"]), record["weights"]
-        metrics = weights.get(title) or next(iter(weights.values()))
+        older = "average of weights" if title == "ema" else title  # as version 0.1 wrote it
+        metrics = weights.get(title) or weights.get(older) or next(iter(weights.values()))
         found = metrics.get("temperature")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
         raise UserError(f"--temperature {text}: {path} is not an evaluation.json ({one_line(error)})") from None

@@ -153,7 +153,12 @@ class ReportOptions:
         "fit a temperature on this share of the images, and report the others before and after",
         allowed=Range(0, below=1),
     )
-    predictions: str = flag("", "write each image's label and best guesses into this file (.npz or .csv)")
+    predictions: str = flag(
+        "", "write each image's label and best predictions into this file (.npz or .csv); those of the EMA beside it"
+    )
+    json: bool | None = flag(
+        None, "print one JSON object and nothing else; where not given, a last line of JSON if the output is piped"
+    )
     log_freq: int = flag(10, "batches between progress lines; 0: none", allowed=NOT_NEGATIVE)
     seed: int = flag(
         42, "seed of the bootstrap and of the images that a temperature is fitted on", allowed=NOT_NEGATIVE

@@ -23,7 +23,7 @@ from sosr_timm.validation.data import data_name, evaluation_source
 from sosr_timm.validation.evaluation import evaluate_model
 from sosr_timm.validation.model_selection import EvaluatedModel, name_of_run
 from sosr_timm.validation.predictions import Predictions, read_predictions
-from sosr_timm.validation.reports import print_table, say
+from sosr_timm.validation.reports import Output
 from sosr_timm.validation.results_file import format_of, write_results
 
 RECORD = "comparison.json"
@@ -143,11 +143,12 @@ def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateO
     for letter in "ab":
         text = f"{letter.upper()}: {record[letter]}"
         table.add_row(text, ONE_CLASS["top1"].value(record[f"top1_{letter}"]), f"{record[f'only_{letter}']:,}")
-    print_table(table)
+    output = Output(options.report.json)
+    output.table(table)
     low, high = record["interval"]
     chance = f"p = {record['p_value']:.4g} ({record['test']})"
     spread = f"{low:+.2f} to {high:+.2f} ({record['interval_method']}, {record['resamples']:,} resamples)"
-    print(f"B - A: {record['difference']:+.2f} points, 95 % interval {spread}; {chance}")
+    output.line(f"B - A: {record['difference']:+.2f} points, 95 % interval {spread}; {chance}")
     run = sides[0].subject.run if sides[0].subject else None
     folder = options.report.output or (run.folder.path if run else None)
     try:
@@ -159,4 +160,4 @@ def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateO
     if file:
         row = {name: value for name, value in record.items() if name not in ("interval", "environment")}
         write_results(file, format_of(file, options.report.results_format), [row | {"low": low, "high": high}], record)
-    say(record)
+    output.result(record)

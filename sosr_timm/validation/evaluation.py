@@ -18,6 +18,7 @@ from sosr_timm.metrics.confusion import ClassCounts
 from sosr_timm.metrics.samples import Samples
 from sosr_timm.metrics.shots import accuracy_by_shots
 from sosr_timm.metrics.temperature import calibrate
+from sosr_timm.metrics.titles import WEIGHTS
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
@@ -99,7 +100,7 @@ def evaluate_model(
                 processes,
                 classes=classes.count,
                 table=new_table(task, order, classes.count, processes.device),
-                title=title,
+                title=WEIGHTS[title],
                 channels_last=options.subject.channels_last,
                 keep_logits=keeps_logits(options, len(source), classes.count),
                 interval=options.report.log_freq,
@@ -108,12 +109,12 @@ def evaluate_model(
         measured, batch_size = with_smaller_batches(one_pass, batch_size, retry)
         record["speed"][title], record["image_format"] = measured.speed, asdict(fed)
         if measured.samples is None:
-            check_finite(measured.table, source, title)
+            check_finite(measured.table, source, WEIGHTS[title])
             record["weights"][title] = measured.table.compute()
             continue
         samples = measured.samples.read()
         check_labels(samples, source, classes.allowed if not classes.renumbered else None)
-        check_finite(samples, source, title)
+        check_finite(samples, source, WEIGHTS[title])
         record["weights"][title] = figures(measured.table, samples, classes.count)
         if sizes is not None:
             counts = ClassCounts.of(samples.target, samples.guesses[:, 0], classes.count)

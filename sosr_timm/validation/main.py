@@ -9,17 +9,18 @@ import torch
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
+from sosr_timm.metrics.titles import WEIGHTS
 from sosr_timm.options.load import Loaded, other_meanings
 from sosr_timm.options.validate import SubjectOptions, ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run
-from sosr_timm.tracking.console import show_log, show_notes
+from sosr_timm.tracking.console import logger, show_log, show_notes
 from sosr_timm.validation.comparison import find_sides, run_comparison
 from sosr_timm.validation.data import data_name, evaluation_source
 from sosr_timm.validation.evaluation import Evaluation, evaluate_model
 from sosr_timm.validation.model_list import evaluate_list
 from sosr_timm.validation.model_selection import EvaluatedModel, find_models, is_list
-from sosr_timm.validation.predictions import check_predictions_file, with_suffix, write_predictions
-from sosr_timm.validation.reports import say, show, write_folder
+from sosr_timm.validation.predictions import check_predictions_file, path_of, write_predictions
+from sosr_timm.validation.reports import Output, table_of, write_folder
 from sosr_timm.validation.results_file import format_of, rows_of, write_results
 
 __all__ = ["data_name", "run_validation"]
@@ -65,7 +66,7 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
     processes = start_processes(
         amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
     )
-    show_log(processes.is_main)
+    show_log(processes.is_main, to_stderr=bool(options.report.json))
     show_notes([*loaded.notes, *other_meanings(options)])
     torch.manual_seed(options.report.seed)
     if subject.fast_norm:
@@ -115,7 +116,8 @@ def check_options(options: ValidateOptions) -> None:
 def report(found: Evaluation, subject: EvaluatedModel, source: ImageSource) -> None:
     """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
     options = subject.options.report
-    show(found.record, options.metrics_avg)
+    output = Output(options.json)
+    output.table(table_of(found.record, options.metrics_avg))
     try:
         folder = Path(options.output) if options.output else subject.run and subject.run.folder.path
         if folder:
@@ -124,10 +126,12 @@ def report(found: Evaluation, subject: EvaluatedModel, source: ImageSource) -> N
         raise UserError(f"the results could not be written ({error})") from None
     if options.predictions:
         for title, samples in found.samples.items():
-            path = with_suffix(Path(options.predictions), title, len(found.samples) > 1)
-            write_predictions(path, samples, source, found.record["subject"], found.record["data"])
+            path = path_of(Path(options.predictions), title, len(found.samples) > 1)
+            about = {"subject": found.record["subject"], "data": found.record["data"]}
+            write_predictions(path, samples, source, about, found.class_names)
+            logger.info("predictions of the %s in %s", WEIGHTS[title], path)
     if options.results_file:
         form = format_of(options.results_file, options.results_format)
         rows = rows_of(found.record, options.metrics_avg, subject.options.subject.checkpoint)
         write_results(options.results_file, form, rows, found.record)
-    say(found.record)
+    output.result(found.record)

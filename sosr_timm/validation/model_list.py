@@ -15,7 +15,7 @@ from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.tracking.console import logger
 from sosr_timm.validation.evaluation import evaluate_model
 from sosr_timm.validation.model_selection import EvaluatedModel
-from sosr_timm.validation.reports import say, show_rows
+from sosr_timm.validation.reports import Output, table_of_rows
 from sosr_timm.validation.results_file import best_first, failed_row, format_of, rows_of, write_results
 
 INTERRUPTED = 130
@@ -61,8 +61,9 @@ def evaluate_list(
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
     if processes.is_main:
-        show_rows(best_first(rows), source.info.num_classes)
-        say(best_first(rows))
+        output = Output(report.json)
+        output.table(table_of_rows(best_first(rows), source.info.num_classes))
+        output.result(best_first(rows))
     return code
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,13 +42,26 @@ def check_predictions_file(file: str) -> None:
         raise UserError(f"--predictions {file}: call it .npz or .csv")
 
 
-def with_suffix(path: Path, title: str, several: bool) -> Path:
-    """The file of one set of weights, where there are several of them."""
-    return path.with_name(f"{path.stem}_{title.replace(' ', '_')}{path.suffix}") if several else path
+def path_of(path: Path, weights: str, several: bool) -> Path:
+    """The file of a set of weights: the path given, or for the EMA beside the model `NAME_ema`."""
+    return path.with_name(f"{path.stem}_ema{path.suffix}") if several and weights == "ema" else path
 
 
-def write_predictions(path: Path, samples: Samples, source: ImageSource, subject: str, data: str) -> None:
-    """Write predictions, whole or not at all: arrays (.npz, nothing pickled) or a table (.csv, without logits).
+def write_predictions(
+    path: Path,
+    samples: Samples,
+    source: ImageSource,
+    about: dict[str, str],
+    class_names: Sequence[str] | None = None,
+) -> None:
+    """Write predictions, completely or not at all: arrays (.npz, nothing pickled) or a table (.csv, without logits).
+
+    Args:
+        path: of the file.
+        samples: the predictions.
+        source: of the images.
+        about: "subject", the model, and "data", the images.
+        class_names: by number; written beside the numbers.
 
     Raises:
         UserError: the file cannot be written.
@@ -56,7 +70,7 @@ def write_predictions(path: Path, samples: Samples, source: ImageSource, subject
     try:
         with replacing(path) as temporary:
             if path.suffix == ".csv":
-                _write_table(temporary, samples, names)
+                _write_table(temporary, samples, names, class_names)
                 return
             arrays = {
                 "index": np.arange(len(names)),
@@ -64,10 +78,11 @@ def write_predictions(path: Path, samples: Samples, source: ImageSource, subject
                 "target": samples.target,
                 "guesses": samples.guesses,
                 "probabilities": samples.probabilities,
-                "subject": np.array(subject),
-                "data": np.array(data),
+                **{name: np.array(text) for name, text in about.items()},
                 "fingerprint": np.array(source.fingerprint()),
             }
+            if class_names is not None:
+                arrays["class_names"] = np.array(class_names)
             if samples.logits is not None:
                 arrays["logits"] = samples.logits
             with open(temporary, "wb") as file:
@@ -76,14 +91,18 @@ def write_predictions(path: Path, samples: Samples, source: ImageSource, subject
         raise UserError(f"--predictions {path} cannot be written ({reason_of(error)})") from None
 
 
-def _write_table(path: Path, samples: Samples, names: list[str]) -> None:
-    guesses = range(samples.guesses.shape[1])
-    head = ["index", "name", "target", *(f"guess{k + 1}" for k in guesses), *(f"probability{k + 1}" for k in guesses)]
-    columns = zip(names, samples.target.tolist(), samples.guesses.tolist(), samples.probabilities.tolist(), strict=True)
+def _write_table(path: Path, samples: Samples, names: list[str], class_names: Sequence[str] | None) -> None:
+    ranks = range(1, samples.guesses.shape[1] + 1)
+    columns = {"index": range(len(names)), "name": names, "target": samples.target.tolist()}
+    columns |= {f"guess{rank}": samples.guesses[:, rank - 1].tolist() for rank in ranks}
+    columns |= {f"probability{rank}": samples.probabilities[:, rank - 1].tolist() for rank in ranks}
+    if class_names is not None:
+        for column in ("target", *(f"guess{rank}" for rank in ranks)):
+            columns[f"{column}_name"] = [class_names[number] for number in columns[column]]
     with open(path, "w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(head)
-        writer.writerows([index, name, target, *best, *p] for index, (name, target, best, p) in enumerate(columns))
+        writer.writerow(columns)
+        writer.writerows(zip(*columns.values(), strict=True))
 
 
 def read_predictions(path: str) -> Predictions:

@@ -1,9 +1,10 @@
-"""What an evaluation leaves behind: the table on the screen, evaluation.json, the reliability diagram."""
+"""What an evaluation prints and writes: the table, evaluation.json, the reliability diagram, tables of classes."""
 
 from __future__ import annotations
 
 import csv
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,14 +16,42 @@ from sosr_timm.files import replacing, write_json
 from sosr_timm.metrics.confusion import ClassCounts, confusion_matrix
 from sosr_timm.metrics.plots import confusion_plot, reliability_plot
 from sosr_timm.metrics.titles import AVERAGES, ONE_CLASS, WEIGHTS, Title, titles
-from sosr_timm.text import counted
+from sosr_timm.text import counted, width_of
 from sosr_timm.validation.evaluation import Evaluation
 
 RECORD, RELIABILITY = "evaluation.json", "reliability.png"
+WIDTH_OF_FILES = 160  # columns of a table that goes into a file
 
 
-def show(record: dict[str, Any], average: str | None = None) -> None:
-    """Print the metrics of an evaluation as a table.
+class Output:
+    """Standard output of an evaluation: a table, and its JSON where that is asked for or the output is piped.
+
+    Args:
+        json: True: the JSON alone, so that a program can read it; the table goes to standard error. False: no JSON.
+            None: the table, and where standard output is no terminal the JSON as its last line.
+    """
+
+    def __init__(self, json: bool | None):
+        self.stream = sys.stderr if json else sys.stdout
+        self.with_json = not sys.stdout.isatty() if json is None else json
+
+    def table(self, table: Table) -> None:
+        """Print a table, on a terminal to its width."""
+        width = width_of(self.stream) or WIDTH_OF_FILES
+        RichConsole(file=self.stream, width=width).print(table)
+
+    def line(self, text: str) -> None:
+        """Print a line."""
+        print(text, file=self.stream, flush=True)
+
+    def result(self, record: Any) -> None:
+        """Print the result as one line of JSON, where it is wanted."""
+        if self.with_json:
+            print(json.dumps(record), flush=True)
+
+
+def table_of(record: dict[str, Any], average: str | None = None) -> Table:
+    """The metrics of an evaluation as a table.
 
     Args:
         record: of the evaluation.
@@ -46,7 +75,7 @@ def show(record: dict[str, Any], average: str | None = None) -> None:
         for part, others in temperature_rows(WEIGHTS[name], metrics).items():
             empty = [""] * (len(values) - len(shown))
             table.add_row(part, *_values(others, shown), *empty, f"{others['count']:,}", "")
-    print_table(table)
+    return table
 
 
 def _values(metrics: dict[str, Any], shown: dict[str, Title]) -> list[str]:
@@ -61,8 +90,8 @@ def temperature_rows(name: str, metrics: dict[str, Any]) -> dict[str, dict[str, 
     return {f"{name}, held out": found["before"], f"{name}, T = {found['temperature']:.3f}": found["after"]}
 
 
-def show_rows(rows: list[dict[str, Any]], num_classes: int | None) -> None:
-    """Print the results of a list as a table, in their order.
+def table_of_rows(rows: list[dict[str, Any]], num_classes: int | None) -> Table:
+    """The results of a list as a table, in their order.
 
     Args:
         rows: as in a results file.
@@ -79,24 +108,19 @@ def show_rows(rows: list[dict[str, Any]], num_classes: int | None) -> None:
             table.add_row(f"{name}: {row['error']}")
             continue
         table.add_row(name, *_values(row, shown), f"{row['images_per_second']:,.0f}")
-    print_table(table)
-
-
-def print_table(table: Table) -> None:
-    """A table on standard output, 120 columns wide where that is no terminal."""
-    RichConsole(width=None if RichConsole().is_terminal else 120).print(table)
-
-
-def say(record: Any) -> None:
-    """The record as one line of JSON, the last of standard output."""
-    print(json.dumps(record), flush=True)
+    return table
 
 
 def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
-    """evaluation.json; of one class per image reliability.png; with `per_class` classes.csv, confusion.csv and .png.
+    """Write evaluation.json, and for one class per image reliability.png.
+
+    Args:
+        folder: to write into.
+        found: the evaluation.
+        per_class: write classes.csv, confusion.csv and confusion.png too.
 
     Raises:
-        OSError: they cannot be written.
+        OSError: a file cannot be written.
     """
     record = found.record
     write_json(folder / RECORD, record)
@@ -110,24 +134,20 @@ def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
     if not per_class:
         return
     for title, samples in found.samples.items():
-        suffix = "" if len(found.samples) == 1 else "_" + title.replace(" ", "_")
+        suffix = "_ema" if title == "ema" and len(found.samples) > 1 else ""
         matrix = confusion_matrix(samples.target, samples.guesses[:, 0], found.classes)
         names = found.class_names or tuple(str(number) for number in range(found.classes))
         confusion_plot(folder / f"confusion{suffix}.png", matrix, names, f"Confusion of {about} ({WEIGHTS[title]})")
-        write_table(folder / f"confusion{suffix}.csv", [["label", *names], *_named(names, matrix.tolist())])
+        rows = [[name, *row] for name, row in zip(names, matrix.tolist(), strict=True)]
+        write_table(folder / f"confusion{suffix}.csv", [["label", *names], *rows])
         counts = ClassCounts.of(samples.target, samples.guesses[:, 0], found.classes)
-        scores = counts.per_class()
-        columns = [*(values.tolist() for values in scores.values()), counts.count.tolist()]
-        write_table(
-            folder / f"classes{suffix}.csv", [["class", *scores, "count"], *_named(names, zip(*columns, strict=True))]
-        )
-
-
-def _named(names: Sequence[str], rows: Iterable[Sequence[Any]]) -> list[list[Any]]:
-    return [[name, *row] for name, row in zip(names, rows, strict=True)]
+        metrics = counts.per_class()
+        columns = [*(values.tolist() for values in metrics.values()), counts.count.tolist()]
+        rows = [[name, number, *row] for number, (name, *row) in enumerate(zip(names, *columns, strict=True))]
+        write_table(folder / f"classes{suffix}.csv", [["class", "number", *metrics, "count"], *rows])
 
 
 def write_table(path: Path, rows: Iterable[Sequence[Any]]) -> None:
-    """Rows as CSV, whole or not at all."""
+    """Write rows as CSV, completely or not at all."""
     with replacing(path) as temporary, open(temporary, "w", newline="", encoding="utf-8") as file:
         csv.writer(file, lineterminator="\n").writerows(rows)
