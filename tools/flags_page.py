@@ -1,4 +1,4 @@
-"""What becomes of each flag of timm's two scripts, docs/flags.md: python -m tools.flags_page"""
+"""Write docs/flags.md, which says how each flag of timm's two scripts is handled: python -m tools.flags_page"""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Row(NamedTuple):
 
 
 def timm_flags() -> dict[str, list[TimmFlag]]:
-    """timm's flags by program; what release notes add stands with train.py's, each flag once."""
+    """timm's flags by program; what release notes add is among those of train.py, each flag once."""
     content = yaml.safe_load(LIST.read_text(encoding="utf-8"))
     flags = {
         f"{program}.py": [TimmFlag((row["flag"], *row.get("also", ())), _default(row)) for row in content[program]]
@@ -103,7 +103,7 @@ def rows(program: str) -> list[Row]:
         if not flag.names[0].startswith("-"):
             row = Row(flag, SAME if bare.name == flag.names[0] else OTHER_NAME, f"the bare argument: {bare.help}")
         elif first is not None and first.name in different:
-            row = Row(flag, DIFFERENT, f"{_compared(first, flag)}; {different[first.name].timm}")
+            row = Row(flag, DIFFERENT, f"{_compared(first, flag)}. In timm: {different[first.name].timm}")
         elif first is not None:
             row = Row(flag, SAME, _compared(first, flag))
         elif other is not None:

@@ -24,7 +24,8 @@ Written by `python -m tools.options_page`; do not edit.
 
 Every option is a flag and, with underscores, a key of a YAML file given as `--config FILE`. The command line beats the
 file, the file beats the default. An unknown name, a value of the wrong type or one out of its range is an error of one
-line. `--no-FLAG` takes back what a file switched on. `--help` prints this list.
+line. `--no-FLAG` takes back what a file switched on, and `null` in a file switches an option
+off. `--help` prints this list.
 
 Names and defaults are those of timm's training script wherever timm has the option. Options marked with * may change
 when a run is resumed; all others must be as they were.

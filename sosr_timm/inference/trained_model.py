@@ -146,7 +146,7 @@ def _timm_model(options: TrainedModelOptions) -> TrainedModel:
     config = published_config(name)
     channels = (config.get("input_size") or (None,))[0]
     asked = as_evaluated(dataclasses.replace(options, model=name))
-    module, form = model_by_name(asked, SourceInfo(in_chans=channels), whole_head=True)
+    module, form = model_by_name(asked, SourceInfo(in_chans=channels), keep_head=True)
     classes = module.num_classes
     known = config.get("label_names")
     if known is None and not options.checkpoint and config.get("num_classes") == classes:

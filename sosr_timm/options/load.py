@@ -237,7 +237,7 @@ def other_meanings(options: Any) -> list[str]:
     """A line for each option that is used and means something else in timm."""
     known, values = options_of(type(options)), flatten(options)
     return [
-        f"{known[name].flag} {values[name]}: {known[name].help}; {different.timm}"
+        f"{known[name].flag} {values[name]}: {known[name].help}. In timm: {different.timm}"
         for name, different in differences_of(type(options)).items()
         if different.said and values[name] != plain(known[name].default)
     ]

@@ -1,4 +1,4 @@
-"""Flags of timm, of any of its versions, that are no option here or mean something else here: what becomes of each."""
+"""Flags of timm, of any version, that are no option here or have another meaning here, and how each is handled."""
 
 from __future__ import annotations
 
@@ -93,36 +93,37 @@ VALIDATE_REFUSED = {
     ),
 }
 
-_STREAMS = "timm uses it for data sets that are streams only"
-_NO_STREAMS = Difference("timm also reads the streams hfids/, tfds/ and wds/, which are refused here", said=False)
+_NO_STREAMS = Difference("also the streams hfids/, tfds/ and wds/, which are refused here", said=False)
+_LENGTH = Difference("the length of a data set that is a stream; ignored for others")
 TRAIN_DIFFERENT = {
     "dataset": _NO_STREAMS,
-    "train_num_samples": Difference(f"{_STREAMS}, as their length"),
-    "val_num_samples": Difference(f"{_STREAMS}, as their length"),
-    "epoch_repeats": Difference(_STREAMS),
-    "train_steps_per_epoch": Difference("timm uses it for streams and for --train-img-sizes only"),
-    "aug_repeats": Difference("timm needs several processes for it", said=False),
-    "checkpoint_hist": Difference("timm keeps as many of the best checkpoints", said=False),
-    "start_epoch": Difference("in timm it also overrides the epoch of a checkpoint that is resumed", said=False),
-    "resume": Difference("timm resumes its own files only; options of a run here are taken from the run", said=False),
-    "tta": Difference("timm averages neighbouring images of its loader, which are not views of one image"),
-    "worker_seeding": Difference("timm seeds loader processes, not images", said=False),
+    "train_num_samples": _LENGTH,
+    "val_num_samples": _LENGTH,
+    "epoch_repeats": Difference("passes over a data set that is a stream; ignored for others"),
+    "train_steps_per_epoch": Difference("for streams and --train-img-sizes only"),
+    "aug_repeats": Difference("with several processes only", said=False),
+    "checkpoint_hist": Difference("the number of best checkpoints to keep", said=False),
+    "start_epoch": Difference("also overrides the epoch of a checkpoint that is resumed", said=False),
+    "resume": Difference("its own files only, with the options given now", said=False),
+    "tta": Difference("averages neighbouring images of its loader, which are not views of one image"),
+    "worker_seeding": Difference("seeds loader processes, not images", said=False),
 }
-VALIDATE_DIFFERENT = {"dataset": _NO_STREAMS, "num_samples": Difference(f"{_STREAMS}, as their length")}
+VALIDATE_DIFFERENT = {"dataset": _NO_STREAMS, "num_samples": _LENGTH}
 
 
 def take_over(
     content: dict[Any, Any], foreign: dict[str, Foreign], where: str = ""
 ) -> tuple[dict[Any, Any], list[str]]:
-    """Values as given, without those of timm's flags that are no options.
+    """Values without the flags of timm that are no options.
 
     Args:
         content: keys and values; of keys hyphens and underscores are the same.
         foreign: flags of timm, by name.
-        where: the file that the values were read from; empty for the command line, whose flags are always spoken of.
+        where: the file that the values were read from, whose default values are passed over in silence; empty for the
+            command line.
 
     Returns:
-        the values of options, with those that a flag of timm stands for, and a line for each reason why one of them
+        the values of options, with those that a flag of timm is read as, and the lines to print: each says why a flag
         has no effect or is read as another option.
     """
     found = {key: name for key in content if (name := str(key).replace("-", "_")) in foreign}

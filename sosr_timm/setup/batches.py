@@ -67,7 +67,7 @@ def on_device(options: TrainOptions, training: ImageSource, evaluation: ImageSou
     """Whether --loader means the device: of training, and of evaluation where that crops nothing away.
 
     Raises:
-        UserError: it is asked for and cannot be.
+        UserError: the device is asked for and cannot make them.
     """
     data = options.data
     why = objection_to_order(options) or objection(training, form, options.augmentation)

@@ -1,4 +1,4 @@
-"""Distillation by timm's tasks: a frozen teacher beside the network that is trained, any loss of ours on the labels."""
+"""Distillation by timm's tasks: a frozen teacher beside the trained model, and any loss on the labels."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ DistillationTask = LogitDistillationTask | FeatureDistillationTask | TokenDistil
 
 
 def check_distillation(options: TaskOptions) -> None:
-    """Raise where flags of a distillation do not fit.
+    """Refuse flags of a distillation that contradict each other.
 
     Raises:
         UserError: a weight or size without a teacher, many labels for a softmax.
@@ -36,11 +36,11 @@ def check_distillation(options: TaskOptions) -> None:
     }
     given = [name for name, value in needing.items() if value is not None]
     if given and not options.kd_model_name:
-        raise UserError(f"--{given[0]} says nothing without a teacher: add --kd-model-name")
+        raise UserError(f"--{given[0]} has no effect without a teacher: add --kd-model-name")
     if options.kd_model_name and is_multi_label(options) and options.kd_distill_type != "feature":
         raise UserError(
-            f"--kd-distill-type {options.kd_distill_type} compares softmax probabilities, which --task multilabel has "
-            "none of; --kd-distill-type feature fits"
+            f"--kd-distill-type {options.kd_distill_type} compares softmax probabilities, which --task multilabel "
+            "does not have; --kd-distill-type feature works"
         )
 
 
@@ -53,11 +53,11 @@ def make_distillation(
         student: on its device, in its type.
         loss: on the labels.
         options: of the distillation.
-        form: what the student is fed.
+        form: of the images that the student sees.
         processes: that train.
 
     Raises:
-        UserError: a teacher that is not to be had, or does not fit the student, the classes or the images.
+        UserError: a teacher that cannot be loaded, or is incompatible with the student, the classes or the images.
     """
     # The teacher's images are made from the student's, so the student must say how those were normalised.
     student.pretrained_cfg = {**student.pretrained_cfg, "mean": form.mean, "std": form.std}
@@ -103,17 +103,17 @@ def _task(
 def _teacher(
     options: TaskOptions, student: nn.Module, form: ImageFormat, device: torch.device, dtype: torch.dtype
 ) -> DistillationTeacher:
-    """A run's network (its EMA where it kept one), or a timm model with published weights."""
+    """The model of a run (its EMA where it kept one), or a timm model with published weights."""
     name, classes = options.kd_model_name, student.num_classes
     run = find_run(name, "best")
     if run is not None:
         if run.about["num_classes"] != classes:
             raise ValueError(f"the teacher has {run.about['num_classes']} classes, the data set {classes}")
-        networks = models_of_run(run, only_ema=False)
-        network = networks.get("ema", networks["weights"]).to(device=device, dtype=dtype)
+        models = models_of_run(run, only_ema=False)
+        model = models.get("ema", models["weights"]).to(device=device, dtype=dtype)
         stored = run.about["image_format"]
-        network.pretrained_cfg = {**network.pretrained_cfg, "mean": stored["mean"], "std": stored["std"]}
-        return DistillationTeacher(network, device=device, dtype=dtype)
+        model.pretrained_cfg = {**model.pretrained_cfg, "mean": stored["mean"], "std": stored["std"]}
+        return DistillationTeacher(model, device=device, dtype=dtype)
     check_model_name(name)
     repository = name.partition(":")[2] if name.startswith(HUB) else None
     try:
@@ -149,7 +149,7 @@ def _in_mixed_precision(teacher: DistillationTeacher, accelerator: Accelerator) 
 
 @torch.no_grad()
 def _try_once(task: DistillationTask, teacher: DistillationTeacher, options: TaskOptions, images: torch.Tensor) -> None:
-    """Let the teacher see a batch: sizes of images, classes and features that do not fit show themselves here."""
+    """Let the teacher see a batch: wrong sizes of images, classes and features show here."""
     feature = options.kd_distill_type == "feature"
     found = teacher(images, return_features=feature)
     if feature:

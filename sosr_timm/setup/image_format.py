@@ -1,4 +1,4 @@
-"""What the network is fed: from the options, the data set and the model, in this order."""
+"""The format of a model's images: from the options, the data set and the model, in this order."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from sosr_timm.setup.model import channels_of
 def image_format(
     options: ModelOptions, info: SourceInfo, model: nn.Module, image_mode: str | None, use_test_size: bool = False
 ) -> ImageFormat:
-    """What to feed: options first, then pretrained weights' own configuration or the data set's, then the model's.
+    """The format: options first, then the configuration of pretrained weights or of the data set, then the model's.
 
     Args:
         options: of the model.
         info: of the data set.
-        model: that is fed.
+        model: that sees the images.
         image_mode: PIL mode of the images; by their channels where None.
         use_test_size: the size and crop that the model advises for evaluation, where it has them.
 
     Raises:
-        UserError: values that do not fit the number of channels.
+        UserError: values for another number of channels.
     """
     channels = channels_of(options, info)
     values = of_options(options)
@@ -92,4 +92,4 @@ def _check_format(channels: int, image_mode: str | None) -> None:
     except KeyError:
         raise UserError(f"--input-img-mode {image_mode}: PIL has no such mode; known: L, RGB, RGBA, CMYK") from None
     if bands != channels:
-        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the network takes {channels}")
+        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the model takes {channels}")

@@ -1,4 +1,4 @@
-"""The network of a run, from its options: created by timm, with its weights."""
+"""The model of a run, from its options: created by timm, with its weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NO_MODEL = (RuntimeError, OSError, TypeError, ValueError, AssertionError, Attrib
 
 
 def check_model_name(name: str) -> None:
-    """Raise where timm knows no such model.
+    """Refuse a model that timm does not have.
 
     Raises:
         UserError: with the nearest known name.
@@ -57,7 +57,7 @@ def create_model(options: ModelOptions, info: SourceInfo) -> nn.Module:
     """The model, on the CPU, with its initial or pretrained weights.
 
     Raises:
-        UserError: an unknown model, weights that are not to be had, or arguments that the model does not take.
+        UserError: an unknown model, weights that cannot be loaded, or arguments that the model does not take.
     """
     check_model_name(options.model)
     arguments = {
@@ -130,7 +130,7 @@ def load_weights(model: nn.Module, path: str, use_ema: bool = False) -> None:
     """Load a state dict file into a model: safetensors, or torch's own format without executing what it holds.
 
     Raises:
-        UserError: no such file, a file that needs pickle, or weights of another network.
+        UserError: no such file, a file that needs pickle, or weights of another model.
     """
     _check_file(path, "weights")
     from timm.models import load_state_dict

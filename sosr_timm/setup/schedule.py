@@ -36,18 +36,18 @@ class Schedule:
         else:
             self.scheduler.step(epoch)
 
-    def start_epoch(self, epoch: int, figure: float | None) -> None:
-        """An epoch begins, after an evaluation that gave a figure, or None: nothing that `set` does not know."""
+    def start_epoch(self, epoch: int, value: float | None) -> None:
+        """Begin an epoch after an evaluation with this value of the metric, or None; only plateau needs it."""
 
     def state_dict(self) -> dict[str, Any]:
         return {}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """There is nothing to take up."""
+        """Restore nothing: the rate is a function of the update."""
 
 
 class PlateauSchedule(Schedule):
-    """timm's plateau: after warm-up the rate falls where the evaluation's figure has stopped getting better.
+    """timm's plateau: after warm-up the rate falls where the metric has stopped improving.
 
     Args:
         scheduler: timm's.
@@ -61,8 +61,8 @@ class PlateauSchedule(Schedule):
     def set(self, epoch: int, update: int) -> None:
         """The rate changes between epochs only."""
 
-    def start_epoch(self, epoch: int, figure: float | None) -> None:
-        self.scheduler.step(epoch, figure)
+    def start_epoch(self, epoch: int, value: float | None) -> None:
+        self.scheduler.step(epoch, value)
 
     def state_dict(self) -> dict[str, Any]:
         """What timm's own state leaves out too: bad epochs so far, rates, the rates without noise."""
@@ -95,10 +95,10 @@ def create_schedule(
         options: of the schedule.
         updates_per_epoch: optimizer steps in an epoch.
         seed: of the noise.
-        smaller_is_better: of the figure that plateau follows.
+        smaller_is_better: of the metric that plateau follows.
 
     Raises:
-        UserError: an unknown name, or values that do not fit together.
+        UserError: an unknown name, or values that contradict each other.
     """
     try:
         with warnings.catch_warnings():

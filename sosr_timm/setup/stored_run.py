@@ -1,4 +1,4 @@
-"""What is evaluated: the network of a run folder or checkpoint, or a timm model, and what it is fed."""
+"""What is evaluated: the model of a run folder or checkpoint, or a timm model, and the format of its input."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoredRun:
 
     @property
     def info(self) -> SourceInfo:
-        """What the run knew of its data: enough to build its network without the data."""
+        """What the run knew about its data: enough to build its model without the data."""
         return SourceInfo(num_classes=self.about["num_classes"], in_chans=self.about["image_format"]["channels"])
 
 
@@ -52,24 +52,24 @@ def find_run(path: str | None, which: str) -> StoredRun | None:
     """The run at a path, with its best or last checkpoint where the path names none; None where there is no run.
 
     Raises:
-        UserError: a run without a whole checkpoint, or a damaged one.
+        UserError: a run without a complete checkpoint, or with a damaged one.
     """
     if not path or not Path(path).is_dir():
         return None
-    place = Path(path).resolve()
-    if (place / MANIFEST).is_file():
-        folder, checkpoint = RunFolder(place.parent.parent), place
+    resolved = Path(path).resolve()
+    if (resolved / MANIFEST).is_file():
+        folder, checkpoint = RunFolder(resolved.parent.parent), resolved
         if not folder.is_run:
-            raise UserError(f"{path}: the checkpoint does not lie in a run folder")
+            raise UserError(f"{path}: the checkpoint is not in a run folder")
         read_manifest_or_raise(checkpoint)
-    elif RunFolder(place).is_run:
-        folder = RunFolder(place)
+    elif RunFolder(resolved).is_run:
+        folder = RunFolder(resolved)
         checkpoint = _choose(folder, which)
     else:
         return None
     stored, about = folder.read_about()
     if not isinstance(about.get("image_format"), dict) or "num_classes" not in about:
-        raise UserError(f"{folder.about} does not say what the network is fed")
+        raise UserError(f"{folder.about} has no image format or number of classes: it is damaged")
     options = build(TrainOptions, check_values(options_of(TrainOptions), stored, str(folder.options), ranges=False))
     return StoredRun(folder, checkpoint, options, about)
 
@@ -82,7 +82,7 @@ def _choose(folder: RunFolder, which: str) -> Path:
         return checkpoint
     found, damaged = latest_complete(folder.checkpoints)
     if found is None:
-        raise UserError(f"{folder.path} has no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
+        raise UserError(f"{folder.path} has no complete checkpoint" + (f" ({damaged[0]})" if damaged else ""))
     return found
 
 
@@ -90,7 +90,7 @@ def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
     """The run's model with its weights and, where it kept an EMA, with that: by "weights" and "ema".
 
     Raises:
-        UserError: the EMA is asked for and there is none, or the files do not fit the model.
+        UserError: the EMA is asked for and there is none, or the files are of another model.
     """
     files = {"weights": MODEL, "ema": EMA}
     files = {title: run.checkpoint / name for title, name in files.items() if (run.checkpoint / name).is_file()}
@@ -98,21 +98,21 @@ def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
         if "ema" not in files:
             raise UserError(f"{run.checkpoint} has no EMA weights (the run had no --model-ema)")
         del files["weights"]
-    networks = {}
+    models = {}
     for title, path in files.items():
         # The checkpoint holds every weight: nothing needs to be fetched.
         options = dataclasses.replace(run.options.model, pretrained=False, pretrained_path=None, initial_checkpoint="")
-        network = create_model(options, run.info)
+        model = create_model(options, run.info)
         try:
-            network.load_state_dict(without_split_batch_norm(load_file(str(path))))
+            model.load_state_dict(without_split_batch_norm(load_file(str(path))))
         except RuntimeError as error:
-            raise UserError(f"{path} does not fit {options.model} ({one_line(error)})") from None
-        networks[title] = network
-    return networks
+            raise UserError(f"{path}: not weights of {options.model} ({one_line(error)})") from None
+        models[title] = model
+    return models
 
 
 def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
-    """What the run's network was fed, unless an option says otherwise."""
+    """The format of the run's images, unless an option overrides it."""
     stored = {name: tuple(v) if isinstance(v, list) else v for name, v in run.about["image_format"].items()}
     try:
         form = ImageFormat(**stored)
@@ -134,29 +134,27 @@ def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
     return dataclasses.replace(form, **{name: value for name, value in given.items() if value is not None})
 
 
-def model_by_name(
-    options: ValidateOptions, info: SourceInfo, whole_head: bool = False
-) -> tuple[nn.Module, ImageFormat]:
-    """A timm model with published weights or those of a file, and what to feed it.
+def model_by_name(options: ValidateOptions, info: SourceInfo, keep_head: bool = False) -> tuple[nn.Module, ImageFormat]:
+    """A timm model with published weights or those of a file, and the format of its images.
 
     Args:
         options: of the evaluation; they name one model.
         info: of the data set.
-        whole_head: the network keeps its own number of classes, of which the data set has a part.
+        keep_head: the model keeps its own number of classes, of which the data set has a part.
 
     Raises:
         UserError: an unknown model, or weights that are missing, foreign, or of another number of classes.
     """
     subject, data = options.subject, options.data
     if subject.use_ema and not subject.checkpoint:
-        raise UserError("--use-ema needs a run folder or a --checkpoint that holds an average")
+        raise UserError("--use-ema needs a run folder or a --checkpoint with EMA weights")
     check_model_name(subject.model)
     pretrained = subject.pretrained or (subject.model.startswith(NO_LAYOUT) and not subject.checkpoint)
     if not subject.checkpoint and not pretrained:
         raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
     own_classes = published_config(subject.model).get("num_classes") if pretrained else None
     num_classes = subject.num_classes
-    if whole_head:
+    if keep_head:
         info = dataclasses.replace(info, num_classes=None)
         num_classes = num_classes or own_classes
     model_options = ModelOptions(
@@ -176,15 +174,15 @@ def model_by_name(
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        network = create_model(model_options, info)
+        model = create_model(model_options, info)
     if subject.checkpoint:
-        load_weights(network, subject.checkpoint, subject.use_ema)
-    elif own_classes not in (None, network.num_classes):
+        load_weights(model, subject.checkpoint, subject.use_ema)
+    elif own_classes not in (None, model.num_classes):
         raise UserError(
-            f"the weights of {subject.model} have {own_classes} classes, the data set {network.num_classes}; "
+            f"the weights of {subject.model} have {own_classes} classes, the data set {model.num_classes}; "
             "--valid-labels names the part of the classes that a data set has"
         )
-    return network, image_format(model_options, info, network, data.input_img_mode, not data.use_train_size)
+    return model, image_format(model_options, info, model, data.input_img_mode, not data.use_train_size)
 
 
 def published_config(model: str) -> dict[str, Any]:

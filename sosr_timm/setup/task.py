@@ -1,4 +1,4 @@
-"""The task of a run, timm's: the network with its loss, its EMA, compiled where asked for."""
+"""The task of a run, timm's: the model with its loss and EMA, compiled on request."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from sosr_timm.setup.views import with_split_batch_norm
 
 
 def check_labels(task: TaskOptions, info: SourceInfo) -> None:
-    """Raise where the data set's labels are not what the task learns.
+    """Refuse labels that the task cannot learn from.
 
     Raises:
         UserError: one class per image for many labels, or the other way round.
@@ -64,7 +64,7 @@ def make_task(
             decay=options.model.model_ema_decay,
             use_warmup=options.model.model_ema_warmup,
             device=torch.device("cpu") if options.model.model_ema_force_cpu else None,
-            # What an average gains in a step is below the resolution of a half precision.
+            # The change of an EMA in a step is below the resolution of half precision.
             dtype=None if dtype == torch.float32 else torch.float32,
         )
     if options.model.torchcompile:
@@ -73,10 +73,10 @@ def make_task(
 
 
 def compile_step(task: TrainingTask, backend: str, mode: str | None) -> None:
-    """Compile network and loss as one graph for training, and the network alone for evaluation.
+    """Compile model and loss as one graph for training, and the model alone for evaluation.
 
-    timm compiles the network alone; the call of the task around it is torch's to compile. A distillation compares
-    statistics by value between its two networks, which timm compiles each for itself.
+    timm compiles the model alone, and torch the call of the task around it. A distillation compares statistics of its
+    two models by value, so timm compiles each of them by itself.
     """
     task.compile(backend=backend, mode=mode)
     if isinstance(task, ClassificationTask):

@@ -1,4 +1,4 @@
-"""Which images a thinned-out or mislabelled training set has and under which labels, kept in the run's folder."""
+"""The images and labels of a modified training set (long tail, noisy labels), stored in the run folder."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAME = "training_labels.safetensors"
 
 
 def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
-    """Write the positions kept and their labels, where --long-tail or --label-noise made a set of its own.
+    """Write the kept positions and their labels where --long-tail or --label-noise modified the training set.
 
     Raises:
-        UserError: the file cannot be written; nothing of it is left.
+        UserError: the file cannot be written; no partial file is left.
     """
     if "labels_sha256" not in source.info.origin:
         return
@@ -36,7 +36,7 @@ def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
 
 
 def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
-    """See that a run which goes on has the images and labels that it began with.
+    """Check that a resumed run has the images and labels that it began with.
 
     Raises:
         UserError: the file is missing or damaged, or other labels were drawn, because the data set is another one.
@@ -47,14 +47,16 @@ def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
         return
     stored = read_training_labels(path)
     if labels_digest(stored["indices"], stored["labels"]) != drawn:
-        raise UserError(f"{path} holds other labels than are drawn now: the data set is not the one the run began with")
+        raise UserError(
+            f"{path} has other labels than those drawn now: the data set is not the one that the run began with"
+        )
 
 
 def read_training_labels(path: Path) -> dict:
     """The arrays `indices` and `labels`, (N,) int64, that a run trained on.
 
     Raises:
-        UserError: no such file, or no whole one.
+        UserError: no such file, or an incomplete one.
     """
     try:
         tensors = load_file(str(path))

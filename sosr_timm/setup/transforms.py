@@ -13,21 +13,21 @@ BLUR_RADIUS = 11  # timm's kernel has 23 pixels
 
 
 def formats(form: ImageFormat, options: SizeOptions) -> list[ImageFormat]:
-    """What the network is fed in training: one format for each image size."""
+    """The formats of training images: one for each image size."""
     if options.train_img_sizes is None:
         return [form]
     return [replace(form, height=side, width=side) for side in options.train_img_sizes]
 
 
 def without_erasing(options: AugmentationOptions, forms: list[ImageFormat]) -> tuple[Transform, ...]:
-    """What the first half of a batch goes through with --resplit and no views: everything but random erasing."""
+    """The transforms of the first half of a batch with --resplit and no views: all but random erasing."""
     if not options.resplit or options.aug_splits or not options.reprob:
         return ()
     return tuple(make_training_transform(replace(options, reprob=0.0), form) for form in forms)
 
 
 def ends_with_normalising(options: AugmentationOptions) -> bool:
-    """Whether nothing comes after it, so that it can be done to the batch."""
+    """Whether normalising is the last step, so that it can be done to the batch."""
     return options.no_aug or not (options.reprob or options.cutout or options.aug_splits)
 
 
@@ -37,7 +37,7 @@ def make_training_transform(
     """The augmentation of a run.
 
     Raises:
-        UserError: something that timm does not know.
+        UserError: an augmentation that timm does not have.
     """
     if options.gaussian_blur_prob and min(image_format.height, image_format.width) <= BLUR_RADIUS:
         raise UserError(f"--gaussian-blur-prob: timm's blur needs images of more than {BLUR_RADIUS} pixels a side")
@@ -81,7 +81,7 @@ def make_evaluation_transform(form: ImageFormat, views: int, as_bytes: bool = Fa
     """The transform of evaluation; with --tta of several views of each image.
 
     Raises:
-        UserError: a number of views that there is not.
+        UserError: an impossible number of views.
     """
     transform = evaluation_transform(form, as_bytes=as_bytes)
     if views in (0, 1):

@@ -1,4 +1,4 @@
-"""What goes together where a batch holds several views of an image, or batches have several image sizes."""
+"""Batches with several views of an image, or of several image sizes: which options they allow, and their batch norm."""
 
 from __future__ import annotations
 

@@ -145,7 +145,7 @@ def _models(subject: EvaluatedModel, source: ImageSource) -> tuple[dict[str, nn.
     options = subject.options
     if subject.run is not None:
         return models_of_run(subject.run, options.subject.use_ema), format_of_run(subject.run, options)
-    network, form = model_by_name(options, source.info, whole_head=bool(options.data.valid_labels))
+    network, form = model_by_name(options, source.info, keep_head=bool(options.data.valid_labels))
     return {"weights": network}, form
 
 

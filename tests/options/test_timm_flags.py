@@ -66,7 +66,7 @@ def test_a_flag_that_is_no_option_is_read_with_a_line(program, name):
 
 
 @pytest.mark.parametrize(("program", "name"), FOREIGN)
-def test_in_a_file_only_another_value_than_timms_default_is_spoken_of(program, name, tmp_path):
+def test_in_a_file_only_another_value_than_timms_default_is_named(program, name, tmp_path):
     flag = foreign_of(PROGRAMS[program])[name]
     path = tmp_path / "args.yaml"
     for value in (flag.default, None):
@@ -161,12 +161,12 @@ def test_a_key_may_be_any_spelling_of_its_flag(tmp_path):
         read_config(TrainOptions, path)
 
 
-def test_an_option_of_another_meaning_is_spoken_of_where_it_is_used():
+def test_an_option_of_another_meaning_is_named_where_it_is_used():
     options = load(TrainOptions, ["--epoch-repeats", "2", "--val-num-samples", "8", "--resume", "auto"]).options
     assert other_meanings(options) == [
-        "--val-num-samples 8: evaluate on this many samples of the split, spread over it evenly; timm uses it for data "
-        "sets that are streams only, as their length",
-        "--epoch-repeats 2.0: passes over the training set that make an epoch; 0: one; timm uses it for data sets that "
-        "are streams only",
+        "--val-num-samples 8: evaluate on this many samples of the split, spread over it evenly. In timm: the length "
+        "of a data set that is a stream; ignored for others",
+        "--epoch-repeats 2.0: passes over the training set that make an epoch; 0: one. In timm: passes over a data set "
+        "that is a stream; ignored for others",
     ]
     assert other_meanings(load(TrainOptions, []).options) == []

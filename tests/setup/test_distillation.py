@@ -138,7 +138,7 @@ def test_a_teacher_by_name_whose_classifier_would_be_random_is_refused(tmp_path)
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--task-loss-weight", "0.5"], "--task-loss-weight says nothing without a teacher"),
+        (["--task-loss-weight", "0.5"], "--task-loss-weight has no effect without a teacher"),
         (["--kd-model-name", "resnet81"], "unknown model 'resnet81'"),
         (["--kd-model-name", "TEACHER", "--kd-distill-type", "token"], "set_distilled_training"),
         (["--kd-model-name", "TEACHER", "--kd-loss-type", "mse"], "--kd-loss-type is one of 'kl', not 'mse'"),

@@ -30,7 +30,7 @@ def test_labels_are_stored_and_a_resumed_run_has_them(tmp_path):
     parts = only_run(tmp_path / "parts")
     kept = (parts.path / NAME).read_bytes()
     save_file({**stored, "labels": stored["labels"][::-1].copy()}, parts.path / NAME)
-    with pytest.raises(UserError, match="holds other labels than are drawn now"):
+    with pytest.raises(UserError, match="has other labels than those drawn now"):
         train_here("--resume", parts.path)
     (parts.path / NAME).write_bytes(kept[:20])
     with pytest.raises(UserError, match=f"{NAME} cannot be read"):

@@ -38,7 +38,7 @@ CASES = {
     "image mode": (["--input-img-mode", "FOO"], "--input-img-mode FOO: PIL has no such mode"),
     "image mode and channels": (
         ["--input-img-mode", "RGB"],
-        "--input-img-mode RGB has 3 channels, the network takes 1",
+        "--input-img-mode RGB has 3 channels, the model takes 1",
     ),
     "image size": (["--img-size", "-3"], "--img-size must be from 1 to 16,384, not -3"),
     "deviation of zero": (["--std", "0"], "each value of --std must be above 0 and at most 1, not 0.0"),

@@ -1,4 +1,4 @@
-"""Augmentation of whole batches of small images on the device: pure functions of images and of random numbers given."""
+"""Augmentation of batches of small images on the device: pure functions of images and given random numbers."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def erase(images: Tensor, draws: Draws, probability: float, fill: Tensor) -> Ten
         images: (M, C, H, W) float32, normalised.
         draws: of these images.
         probability: that an image gets a box.
-        fill: broadcastable to (M, C, H, W): what stands in the box.
+        fill: broadcastable to (M, C, H, W): the content of the box.
     """
     height, width = images.shape[-2:]
     area = (0.02 + draws.boxes[..., 0] * (1 / 3 - 0.02)) * (height * width)
@@ -133,7 +133,7 @@ def cutout(images: Tensor, centres: Tensor, side: int) -> Tensor:
 
 
 def _inside(uniform: Tensor, length: Tensor, size: int) -> Tensor:
-    """(M, size) bool: whether a position lies in a stretch of (M, 1) `length` that starts uniformly where it fits."""
+    """(M, size) bool: whether a position is in an interval of (M, 1) `length` that starts uniformly where it fits."""
     start = (uniform[:, None] * (size - length + 1)).floor().clamp(max=size - 1)
     position = torch.arange(size, device=uniform.device)
     return (position >= start) & (position < start + length)

@@ -21,7 +21,7 @@ Transform = Callable[[Image.Image], Tensor]
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What the network is fed.
+    """The format of the images that a model sees.
 
     Attributes:
         channels: of the tensor.
@@ -56,7 +56,7 @@ def evaluation_transform(
     """PIL image -> (C, H, W) float32, normalised; timm's evaluation transform.
 
     Args:
-        image_format: what the network is fed.
+        image_format: of the tensors.
         crop_border_pixels: to cut off each edge before anything else.
         as_bytes: give uint8 instead, not normalised.
     """
@@ -89,7 +89,7 @@ def training_transform(
     """PIL image -> (C, H, W) float32, augmented and normalised.
 
     Args:
-        image_format: what the network is fed.
+        image_format: of the tensors.
         crop_padding: None: timm's training transform (random resized crop). A number of pixels: the CIFAR recipe,
             a random crop after zero padding, without colour jitter (He et al. 2016, section 4.2).
         cutout_side: of Cutout's square in pixels, None without Cutout; it comes last.
@@ -140,7 +140,7 @@ def training_transform(
 
 
 def _random_crop(image_format: ImageFormat, padding: int | None, resize: int | None) -> list[Callable]:
-    """The crop that takes the place of timm's; nothing where neither padding nor size is given."""
+    """The crop that replaces timm's; nothing where neither padding nor size is given."""
     if padding is None and resize is None:
         return []
     if padding is not None and padding < 0:
@@ -172,7 +172,7 @@ class Cutout:
 
 
 class _FitTo:
-    """Resize an image that does not have a size; leave alone one that has."""
+    """Resize an image unless it has the size already."""
 
     def __init__(self, size: tuple[int, int], interpolation: str):
         self.size = size

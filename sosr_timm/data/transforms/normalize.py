@@ -1,4 +1,4 @@
-"""Batches that travel as bytes and are normalised where the network is: a quarter of the data, the same bits."""
+"""Batches that are sent as bytes and normalised on the model's device: a quarter of the data, the same bits."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class NormalisedBatches:
 
     Args:
         loader: of batches.
-        normalisation: on the network's device.
+        normalisation: on the model's device.
     """
 
     def __init__(self, loader: Iterable[Batch], normalisation: Normalization):

@@ -30,9 +30,11 @@ class AveragedViews:
         if not 2 <= count <= MOST_VIEWS:
             raise ValueError(f"{count} views of an image: 2 to {MOST_VIEWS}")
         stages = transform.transforms
-        place = next(place for place, stage in enumerate(stages) if isinstance(stage, (CenterCrop, CenterCropOrPad)))
-        self.count, self.centre = count, stages[place]
-        self.resize, self.finish = Compose(stages[:place]), Compose(stages[place + 1 :])
+        position = next(
+            number for number, stage in enumerate(stages) if isinstance(stage, (CenterCrop, CenterCropOrPad))
+        )
+        self.count, self.centre = count, stages[position]
+        self.resize, self.finish = Compose(stages[:position]), Compose(stages[position + 1 :])
 
     def __call__(self, image: Image.Image) -> Tensor:
         """(count, C, H, W) float32."""
@@ -41,7 +43,7 @@ class AveragedViews:
         crops = [self.centre(image)]
         for top in (0, max(0, image.height - height)):
             for left in (0, max(0, image.width - width)):
-                whole = image.height >= height and image.width >= width
-                crops.append(F.crop(image, top, left, height, width) if whole else crops[0])
+                fits = image.height >= height and image.width >= width
+                crops.append(F.crop(image, top, left, height, width) if fits else crops[0])
         views = [view for crop in crops for view in (crop, F.hflip(crop))]
         return torch.stack([self.finish(view) for view in views[: self.count]])

@@ -1,4 +1,4 @@
-"""timm's AutoAugment, RandAugment and AugMix, mended where today's Pillow refuses what they ask for."""
+"""A fix for timm's AutoAugment, RandAugment and AugMix, which Pillow 13 refuses to posterise to zero bits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Image files of every mode that comes up, read into what the network is fed."""
+"""Image files of every mode that occurs, read into the format that the model sees."""
 
 import numpy as np
 import pytest
