@@ -51,7 +51,7 @@ def loss_spec(options: LossOptions, task: TaskOptions) -> LossSpec:
             raise UserError(f"{flag} has no effect on the loss '{base.name}', which --loss or its default asks for")
         if keywords[argument] in base.given:
             raise UserError(
-                f"{flag} and {base.name}({keywords[argument]}=...) in --loss say the same: give one of them"
+                f"{flag} and {base.name}({keywords[argument]}=...) in --loss mean the same: give one of them"
             )
     try:
         return LossSpec(merge(base, arguments, {name: value for name, (_, value) in given.items()}), spec.penalties)
@@ -87,7 +87,7 @@ def given_arguments(options: LossOptions, base: str) -> dict[str, tuple[str, Any
         if base != "bce":
             raise UserError(f"--bce-pos-weight has no effect on the loss '{base}'. Did you mean --loss-pos-weight?")
         if options.loss_pos_weight is not None:
-            raise UserError("--bce-pos-weight and --loss-pos-weight say the same: give one of them")
+            raise UserError("--bce-pos-weight and --loss-pos-weight mean the same: give one of them")
         found["pos_weight"] = ("--bce-pos-weight", options.bce_pos_weight)
     for flag, kind, text in (
         ("--class-weights", "class_weight", options.class_weights),

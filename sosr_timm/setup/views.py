@@ -28,17 +28,17 @@ def _check_splits(options: TrainOptions) -> None:
     if options.model.split_bn and not (splits or augmentation.resplit):
         raise UserError("--split-bn: nothing splits the batch; add --aug-splits or --resplit")
     if options.model.split_bn and options.model.sync_bn:
-        raise UserError("--split-bn: not together with --sync-bn")
+        raise UserError("--split-bn cannot be combined with --sync-bn")
     if augmentation.resplit and not splits and batch_size % 2:
-        raise UserError(f"--resplit: --batch-size {batch_size} has no halves, it must be even")
+        raise UserError(f"--resplit: --batch-size {batch_size} has no halves: it must be even")
     if not splits:
         return
     if augmentation.no_aug:
-        raise UserError("--aug-splits: with --no-aug all views of an image would be alike")
+        raise UserError("--aug-splits: with --no-aug all views of an image would be the same")
     if augmentation.mixup or augmentation.cutmix or augmentation.cutmix_minmax is not None:
         raise UserError("--aug-splits: Mixup and CutMix would mix views of different images; leave one of them out")
     if options.sizes.train_img_sizes is not None:
-        raise UserError("--aug-splits: not together with --train-img-sizes")
+        raise UserError("--aug-splits cannot be combined with --train-img-sizes")
 
 
 def _check_sizes(options: TrainOptions) -> None:
@@ -46,7 +46,7 @@ def _check_sizes(options: TrainOptions) -> None:
     if sizes.train_img_sizes is None:
         for name in ("train_batch_sizes", "train_size_probs"):
             if getattr(sizes, name) is not None:
-                raise UserError(f"--{name.replace('_', '-')} is for --train-img-sizes, which is not given")
+                raise UserError(f"--{name.replace('_', '-')} needs --train-img-sizes")
         return
     pairs = "Mixup and CutMix mix pairs" if augmentation.mixup or augmentation.cutmix else ""
     halves = "--resplit spares half of a batch" if augmentation.resplit else ""

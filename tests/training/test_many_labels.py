@@ -56,9 +56,9 @@ def test_the_figures_of_a_run_are_timms_and_the_best_checkpoint_is_by_map(tmp_pa
     folder = only_run(tmp_path)
     rows = list(csv.DictReader(folder.summary.open()))
     names = ("map", "micro_f1", "macro_f1", "sample_f1", "loss")
-    assert [f"eval_{name}{suffix}" in rows[0] for suffix in ("", "_ema") for name in names] == [True] * 10
+    assert [f"eval_{name}{suffix}" in rows[0] for suffix in ("_raw", "") for name in names] == [True] * 10
     assert not any("top1" in name for name in rows[0])
-    values = [float(row["eval_map_ema"]) for row in rows]
+    values = [float(row["eval_map"]) for row in rows]
     best = json.loads((folder.path / "result.json").read_text())["best"]
     assert best["epoch"] == values.index(max(values)) and best["map_ema"] == max(values)
     assert (folder.checkpoints / "best").resolve().name == f"epoch{best['epoch'] + 1:05d}-update0000000"
@@ -73,7 +73,7 @@ def test_the_figures_of_a_run_are_timms_and_the_best_checkpoint_is_by_map(tmp_pa
         for batch in run.evaluation_loader:
             evaluator.update(run.model(batch.images), batch.target)
     for name, value in evaluator.compute().items():
-        assert float(rows[-1][f"eval_{name}"]) == pytest.approx(float(value), rel=1e-6), name
+        assert float(rows[-1][f"eval_{name}_raw"]) == pytest.approx(float(value), rel=1e-6), name
 
 
 def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
@@ -89,7 +89,8 @@ def test_validate_gives_the_figures_of_the_last_evaluation(tmp_path, capsys):
     assert json.loads((folder.path / "evaluation.json").read_text()) == record
     assert not (folder.path / "reliability.png").exists()
     rows = {row["weights"]: row for row in csv.DictReader((tmp_path / "a.csv").open())}
-    assert [float(rows["weights"][name]) for name in names] == [last[name] for name in names]
+    expected = [round(last[name], 4) if name != "loss" else last[name] for name in names]
+    assert [float(rows["weights"][name]) for name in names] == expected
     assert list(rows["weights"])[1:3] == ["map", "micro_f1"] and "top1" not in rows["weights"]
 
     given = [folder.path, "--which", "last", "--use-ema", "--output", tmp_path / "other"]

@@ -62,6 +62,6 @@ def split_stages(stages: tuple[Any, Any, Any], count: int, spare_first: bool) ->
 
     base, augment, finish = stages
     if not augment.transforms and not any(isinstance(stage, RandomErasing) for stage in finish.transforms):
-        raise ValueError("all views of an image would be alike: give --aa, or --reprob")
+        raise ValueError("all views of an image would be the same: give --aa, or --reprob")
     kept = [stage for stage in finish.transforms if not (spare_first and isinstance(stage, RandomErasing))]
     return SplitViews(base, augment, finish, Compose(kept), count)

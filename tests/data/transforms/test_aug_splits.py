@@ -112,6 +112,6 @@ def test_each_size_has_its_transform():
 
 
 def test_views_that_would_be_alike_are_refused():
-    with pytest.raises(ValueError, match="all views of an image would be alike: give --aa, or --reprob"):
+    with pytest.raises(ValueError, match="all views of an image would be the same: give --aa, or --reprob"):
         training_transform(FORM, 2, splits=2)
     assert training_transform(FORM, 2, splits=2, re_prob=0.5)(SOURCE.load(0)[0]).shape == (2, 3, 12, 10)
