@@ -40,7 +40,7 @@ def _check(folder: Path) -> int:
     for line in wrong:
         print(line)
     if wrong:
-        raise UserError(f"{folder}: {len(wrong):,} files are not as they were prepared, the first: {wrong[0]}")
+        raise UserError(f"{folder}: {len(wrong):,} files differ from what was prepared, the first: {wrong[0]}")
     print(f"{folder}: every file is as it was prepared")
     return 0
 
@@ -48,20 +48,20 @@ def _check(folder: Path) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="sosr-data", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    make = commands.add_parser("prepare", help="make a checked folder from official archives")
+    make = commands.add_parser("prepare", help="make a checked directory from official archives")
     make.add_argument("name", help=f"of the data set: {', '.join(PREPARATIONS)}")
-    make.add_argument("source", help="an archive, the folder that holds the archives, or an unpacked copy")
-    make.add_argument("destination", help="the folder to be made, for --data-dir")
+    make.add_argument("source", help="an archive, the directory that holds the archives, or an unpacked copy")
+    make.add_argument("destination", help="the directory to make, for --data-dir")
     make.add_argument(
         "--allow-subset",
         action="store_true",
-        help="take archives and counts that are not the official ones; the folder is marked as a part of the set",
+        help="take archives and counts that are not the official ones; the directory is marked as a part of the set",
     )
     policy = commands.add_parser("policy", help="make a policy file for --aa from Fast AutoAugment's archive.py")
     policy.add_argument("source", help="FastAutoAugment/archive.py of the authors' repository")
     policy.add_argument("function", help="in it: fa_reduced_cifar10 for CIFAR")
     policy.add_argument("destination", help="file to write, ending in .yaml")
-    look = commands.add_parser("check", help="compare every file of a prepared folder with its hash")
+    look = commands.add_parser("check", help="compare every file of a prepared directory with its hash")
     look.add_argument("folder", help="that was prepared")
     return parser
 

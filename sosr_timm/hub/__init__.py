@@ -1,1 +1,1 @@
-"""The Hub: folders in timm's own format, their card, the way there; whoever has timm loads them."""
+"""The Hub: directories in timm's own format, model cards, and pushing them; timm alone can load them."""

@@ -10,8 +10,8 @@ from sosr_timm.registry import close_names
 
 USAGE = """\
 sosr-hub publish RUN_FOLDER --repo-id ORGANISATION/NAME.TAG    write a run's folder and push it
-sosr-hub push FOLDER --repo-id ORGANISATION/NAME.TAG           push a folder written before
-sosr-hub convert SOURCE DESTINATION [--model NAME]             write a folder from other weights
+sosr-hub push FOLDER --repo-id ORGANISATION/NAME.TAG           push a directory written before
+sosr-hub convert SOURCE DESTINATION [--model NAME]             write a directory from other weights
 `sosr-hub publish --help` lists the options of publish. Without the command: python -m sosr_timm.hub."""
 
 
@@ -30,9 +30,9 @@ def push_folder(arguments: list[str]) -> int:
     from sosr_timm.options.hub import PushOptions
     from sosr_timm.options.load import load
 
-    options = load(PushOptions, arguments, "Push a folder that publish or convert has written.").options
+    options = load(PushOptions, arguments, "Push a directory that publish or convert has written.").options
     if not options.folder.folder:
-        raise UserError("push what? Name a folder")
+        raise UserError("push what? Name a directory")
     push(Path(options.folder.folder), options.repository.repo_id, options.repository.private)
     return 0
 
@@ -43,7 +43,7 @@ def convert_weights(arguments: list[str]) -> int:
     from sosr_timm.options.hub import ConvertOptions
     from sosr_timm.options.load import load
 
-    return convert(load(ConvertOptions, arguments, "Turn weights into a folder in timm's Hub format.").options)
+    return convert(load(ConvertOptions, arguments, "Turn weights into a directory in timm's Hub format.").options)
 
 
 VERBS = {"publish": publish_run, "push": push_folder, "convert": convert_weights}

@@ -1,4 +1,4 @@
-"""The model card of a published run, from its records: every figure in it is read from a file."""
+"""The model card of a published run, from its records: every number in it is read from a file."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from sosr_timm.hub.published import method_of, published_values
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.metrics.titles import ONE_CLASS, titles
 from sosr_timm.models.weights import needs_this_package
+from sosr_timm.options.train_data import DataOptions
 from sosr_timm.results import RunResult
 from sosr_timm.setup.stored_run import StoredRun
 from sosr_timm.text import counted, markdown_table
@@ -73,7 +74,7 @@ def write_card(
         raise UserError(f"the card's metadata: {error}") from None
     form = model.image_format
     with torch.no_grad():
-        features = model.network.eval().forward_features(torch.zeros(1, *form.input_size))
+        features = model.module.eval().forward_features(torch.zeros(1, *form.input_size))
     import_extra("jinja2", "hub", "a model card")
     card = ModelCard.from_template(
         data,
@@ -86,17 +87,17 @@ def write_card(
         methods=methods,
         count=f"{metrics['count']:,}",
         bins=len(metrics["reliability"]["count"]),
-        metrics=metrics_table(metrics, model.network.num_classes),
+        metrics=metrics_table(metrics, model.module.num_classes),
         reliability=RELIABILITY in files,
         published=published_table(
             published_values(dataset.key, result.model, method_of(spec, run.options.augmentation)), result
         ),
-        own_network=needs_this_package(model.architecture),
+        own_model=needs_this_package(model.architecture),
         image_mode=form.image_mode,
         height=form.height,
         width=form.width,
-        num_classes=model.network.num_classes,
-        num_features=model.network.num_features,
+        num_classes=model.module.num_classes,
+        num_features=model.module.num_features,
         feature_shape=tuple(features.shape),
         training=markdown_table(("", ""), training_rows(model, run, result, dataset)),
         timm_bibtex=TIMM_BIBTEX,
@@ -123,12 +124,12 @@ def card_data(
             task_name="Image Classification",
             dataset_type=dataset.hub_id or dataset.key,
             dataset_name=dataset.title,
-            dataset_split=run.options.data.val_split,
+            dataset_split=split_name(run.options.data),
             metric_type=HUB_NAMES[name],
             metric_name=f"{title.full} ({title.unit})" if title.unit else title.full,
             metric_value=metrics[name],
         )
-        for name, title in titles(num_classes=model.network.num_classes).items()
+        for name, title in titles(num_classes=model.module.num_classes).items()
     ]
     named = run.options.model.model
     base = named.partition(":")[2] if named.startswith(("hf-hub:", "hf_hub:")) else None
@@ -146,6 +147,13 @@ def card_data(
     )
 
 
+def split_name(data: DataOptions) -> str:
+    """What the model was evaluated on, for the metadata."""
+    if data.val_fraction is None:
+        return data.val_split
+    return f"{data.train_split} (about {data.val_fraction:g} of it, held out)"
+
+
 def metrics_table(metrics: dict[str, Any], num_classes: int) -> str:
     """The metrics of an evaluation as one row."""
     shown = titles(num_classes=num_classes)
@@ -158,7 +166,7 @@ def published_table(published: Sequence[dict[str, str]], result: RunResult) -> s
     if not published:
         return ""
     columns = ("source", ONE_CLASS["top1"].heading)
-    rows = [(row["source"], row["figure"]) for row in published]
+    rows = [(row["source"], row["value"]) for row in published]
     return markdown_table(
         columns, [*rows, ("this run, best epoch", ONE_CLASS["top1"].value(result.best["top1"]))], columns[1:]
     )
@@ -177,12 +185,12 @@ def chosen(run: StoredRun, result: RunResult, title: str) -> str:
 def training_rows(model: Model, run: StoredRun, result: RunResult, dataset: Dataset) -> list[tuple[str, str]]:
     """How it was made, as rows of a table."""
     form, environment = model.image_format, result.environment
-    parameters = sum(parameter.numel() for parameter in model.network.parameters())
+    parameters = sum(parameter.numel() for parameter in model.module.parameters())
     device = ", ".join(environment.get("gpus") or []) or f"{environment.get('cpu')}, {environment.get('cores')} cores"
     versions = [f"{name} {environment[name]}" for name in ("sosr_timm", *PACKAGES) if environment.get(name)]
     both = (("best", result.best), ("last", result.last))
     return [
-        ("network", f"`{result.model}`, {parameters:,} parameters"),
+        ("model", f"`{result.model}`, {parameters:,} parameters"),
         ("data", dataset.title),
         ("images", f"{form.channels} x {form.height} x {form.width}, mean {list(form.mean)}, std {list(form.std)}"),
         ("command", f"`{result.command}`"),

@@ -1,4 +1,4 @@
-"""Weights from elsewhere, timm's and torchvision's files and our runs, as a folder in timm's Hub format."""
+"""Weights of timm's and torchvision's files and of our runs as a directory in timm's Hub format."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from sosr_timm.setup.image_format import image_format
 from sosr_timm.setup.model import check_model_name
 from sosr_timm.setup.stored_run import find_run
 
-# Where timm's and torchvision's training scripts keep the weights and their average.
+# Where timm's and torchvision's training scripts keep the weights and the EMA weights.
 STATES = {False: ("state_dict", "model"), True: ("state_dict_ema", "model_ema")}
 INPUT = ("img_size", "input_size", "crop_pct", "mean", "std", "interpolation")
 
 
 def convert(options: ConvertOptions) -> int:
-    """Write a folder from weights of any of the known kinds.
+    """Write a directory from weights of any known kind.
 
     Returns:
         0.
 
     Raises:
-        UserError: weights that cannot be read without executing what they hold, or that do not fit the network.
+        UserError: weights that cannot be read without executing what they hold, or that are not of the model.
     """
     conversion = options.conversion
     if not conversion.source or not conversion.destination:
@@ -55,7 +55,7 @@ def convert(options: ConvertOptions) -> int:
 
 
 def model_of_file(path: Path, options: ConversionOptions, ema: bool, tag: str) -> Model:
-    """The network of a file of weights.
+    """The model of a file of weights.
 
     Raises:
         UserError: see `convert`.
@@ -66,7 +66,7 @@ def model_of_file(path: Path, options: ConversionOptions, ema: bool, tag: str) -
     state = choose_state(content, path, ema)
     name = options.model or content.get("arch") or arguments.get("model")
     if not name:
-        raise UserError(f"{path} does not say which network it holds: give --model NAME")
+        raise UserError(f"{path} does not say which model it holds: give --model NAME")
     name = str(name)
     check_model_name(name)
     try:
@@ -77,16 +77,16 @@ def model_of_file(path: Path, options: ConversionOptions, ema: bool, tag: str) -
     known = {"num_classes": classes, "in_chans": channels, "global_pool": arguments.get("gp")}
     extra = arguments.get("model_kwargs") or {}
     try:
-        network = timm.create_model(name, **{key: value for key, value in known.items() if value is not None}, **extra)
-        network.load_state_dict(state)
+        module = timm.create_model(name, **{key: value for key, value in known.items() if value is not None}, **extra)
+        module.load_state_dict(state)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"{path} does not hold {name} ({one_line(error)})") from None
     fed = {key: arguments.get(key) for key in INPUT}
     fed.update({key: getattr(options, key, None) for key in INPUT if getattr(options, key, None)})
     # As weights that somebody published: what is not said otherwise is what timm knows of them.
     asked = ModelOptions(model=name, pretrained=True, in_chans=channels, **{k: v for k, v in fed.items() if v})
-    form = image_format(asked, SourceInfo(), network, None)
-    return Model(network, form, None, tag, options.license)
+    form = image_format(asked, SourceInfo(), module, None)
+    return Model(module, form, None, tag, options.license)
 
 
 def read_weights(path: Path) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def choose_state(content: dict[str, Any], path: Path, ema: bool) -> dict[str, Te
     """The weights in a training script's checkpoint, or a file that is nothing else.
 
     Raises:
-        UserError: there are none, or no average.
+        UserError: there are none, or no EMA weights.
     """
     for name in STATES[ema]:
         if isinstance(content.get(name), dict):

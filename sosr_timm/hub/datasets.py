@@ -37,7 +37,7 @@ def dataset_of(options: TrainOptions, recipe: str, hub_id: str = "") -> Dataset:
     """The data set of a run.
 
     Args:
-        options: of the run; a folder without a name is what the recipe's folder says, else its own name.
+        options: of the run; data without a name is called after the recipe's directory, else after its own.
         recipe: name of the run's recipe, as `imagenet/sosr_resnet50`.
         hub_id: its name on the Hub where it is not the known one.
     """

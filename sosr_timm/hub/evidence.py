@@ -1,4 +1,4 @@
-"""What stands beside the weights of a run: its evaluation, its table and curves, its options."""
+"""The files beside the weights of a run: its evaluation, its table and curves, its options."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def result_of(run: StoredRun) -> RunResult:
     """
     path = run.folder.path / RESULT
     if not path.is_file():
-        raise UserError(f"{run.folder.path} has not finished (no {RESULT}): train.py --resume auto goes on with it")
+        raise UserError(f"{run.folder.path} has not finished (no {RESULT}): train.py --resume auto resumes it")
     try:
         result = load_result(path)
     except (OSError, ValueError) as error:
@@ -50,13 +50,13 @@ def evaluation_of(run: StoredRun) -> dict[str, Any]:
         UserError: the data is not there, the file is damaged, or images have many labels.
     """
     if is_multi_label(run.options.task):
-        raise UserError(f"{run.folder.path}: a card speaks of one class per image, and this run is of many labels")
+        raise UserError(f"{run.folder.path}: a card is for one class per image, and this run has many labels")
     found = _read_evaluation(run)
     if found is None:
         run_validation(load(ValidateOptions, [str(run.checkpoint)]))
         found = _read_evaluation(run)
     if found is None:
-        raise UserError(f"{run.folder.path / RECORD} does not speak of {run.checkpoint.name}")
+        raise UserError(f"{run.folder.path / RECORD} is not about {run.checkpoint.name}")
     return found
 
 

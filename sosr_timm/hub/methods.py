@@ -51,9 +51,9 @@ _MAXSUP = _entry(
 METHODS = {
     "sosr": Method(
         "Selective Output Smoothing Regularization (SOSR)",
-        "Where the network is right and its probability of the label exceeds the threshold, the logits of all wrong "
-        "classes are drawn to their mean. Sure and correct samples keep teaching that way; all others are left alone. "
-        "It costs nothing at inference.",
+        "Where the model is right and its probability of the label exceeds the threshold, the logits of all wrong "
+        "classes are drawn to their mean. This keeps a gradient for samples that are already classified confidently; "
+        "other samples are unchanged. It costs nothing at inference.",
         "2103.15383",
         _entry(
             "cheng2021selective",
@@ -65,7 +65,7 @@ METHODS = {
     ),
     "ols": Method(
         "Online Label Smoothing (OLS)",
-        "Beside the label, the network learns from a soft label of each class: the mean of its own probabilities over "
+        "Beside the label, the model learns from a soft label of each class: the mean of its own probabilities over "
         "the samples of that class that it classified correctly in the epoch before.",
         "2011.12562",
         _entry(
@@ -86,7 +86,7 @@ METHODS = {
     ),
     "cp": Method(
         "Confidence penalty",
-        "The entropy of the prediction is rewarded, so that the network does not put all probability on one class.",
+        "The entropy of the prediction is rewarded, so that the model does not put all probability on one class.",
         "1701.06548",
         _entry(
             "pereyra2017regularizing",

@@ -1,5 +1,5 @@
 """A folder in timm's Hub format: config.json and model.safetensors, loadable without this package where timm has the
-network."""
+module."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
 
 @dataclass(frozen=True)
 class Model:
-    """What goes into a folder.
+    """What is written into a directory.
 
     Attributes:
-        network: with its weights, on the CPU.
+        module: with its weights, on the CPU.
         image_format: what it is fed.
         class_names: by index; None where unknown.
         tag: what was trained how (`in1k`), the part behind the dot of the repository's name; "" for none.
         license: the Hub's identifier; "" where unknown.
     """
 
-    network: nn.Module
+    module: nn.Module
     image_format: ImageFormat
     class_names: Sequence[str] | None = None
     tag: str = ""
@@ -44,12 +44,12 @@ class Model:
 
     @property
     def architecture(self) -> str:
-        """The network's name, timm's own where the network is timm's."""
-        return timm_architecture(self.network.pretrained_cfg["architecture"])
+        """The model's name: timm's own where the model is timm's."""
+        return timm_architecture(self.module.pretrained_cfg["architecture"])
 
 
 def tag_of(name: str) -> str:
-    """`in1k` of `organisation/sosr_resnet50.in1k` or of a folder of that name; "" without a dot."""
+    """`in1k` of `organisation/sosr_resnet50.in1k` or of a directory of that name; "" without a dot."""
     return Path(name).name.partition(".")[2]
 
 
@@ -62,11 +62,11 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
         replace: an earlier folder of that name makes room; else only an empty one may.
 
     Raises:
-        UserError: something is in the way, or the folder cannot be made or filled.
+        UserError: the path is taken, or the directory cannot be written.
     """
     destination = Path(os.path.abspath(destination))
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
-        raise UserError(f"{destination} is in the way: it is no folder")
+        raise UserError(f"{destination} exists already and is not a directory")
     if not replace and destination.is_dir() and any(destination.iterdir()):
         raise UserError(f"{destination} is not empty: name a new folder")
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
@@ -83,18 +83,18 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
 
 
 def write_model(model: Model, folder: Path) -> None:
-    """Write config.json and model.safetensors, and load them again as a stranger would.
+    """Write config.json and model.safetensors, and load them again with timm alone.
 
     Args:
         model: what to write.
         folder: that exists.
 
     Raises:
-        UserError: a network that timm's format cannot hold.
+        UserError: a model that timm's format cannot hold.
     """
     form = model.image_format
     # safetensors refuses a tensor whose memory is laid out channels last.
-    network = model.network.to(memory_format=torch.contiguous_format)
+    module = model.module.to(memory_format=torch.contiguous_format)
     described = {"architecture": model.architecture, "tag": model.tag or None, "license": model.license or None}
     config = {"pretrained_cfg": described, **labels(model.class_names)}
     data = {
@@ -106,11 +106,11 @@ def write_model(model: Model, folder: Path) -> None:
         "crop_mode": form.crop_mode,
     }
     try:
-        save_for_hf(network, str(folder), model_config=config, data_config=data, safe_serialization=True)
+        save_for_hf(module, str(folder), model_config=config, data_config=data, safe_serialization=True)
         set_default_mode(folder / WEIGHTS)
     except (ValueError, RuntimeError) as error:
         raise UserError(f"{model.architecture} cannot be stored in timm's format ({error})") from None
-    check_model(network, folder)
+    check_model(module, folder)
 
 
 def labels(class_names: Sequence[str] | None) -> dict[str, object]:
@@ -123,8 +123,8 @@ def labels(class_names: Sequence[str] | None) -> dict[str, object]:
     return {**found, "label_descriptions": descriptions} if len(descriptions) == len(class_names) else found
 
 
-def check_model(network: nn.Module, folder: Path) -> None:
-    """Load a folder with `timm.create_model` and compare every tensor.
+def check_model(module: nn.Module, folder: Path) -> None:
+    """Load a directory with `timm.create_model` and compare every tensor.
 
     Raises:
         UserError: timm cannot load it, or loads something else.
@@ -134,7 +134,7 @@ def check_model(network: nn.Module, folder: Path) -> None:
             loaded = timm.create_model(f"local-dir:{folder}", pretrained=True)
     except (RuntimeError, TypeError, ValueError) as error:
         raise UserError(f"timm cannot load what was written ({one_line(error)})") from None
-    expected, found = network.state_dict(), loaded.state_dict()
+    expected, found = module.state_dict(), loaded.state_dict()
     different = sorted(expected.keys() ^ found.keys())
     different = different or [name for name, tensor in expected.items() if not torch.equal(tensor, found[name])]
     if different:

@@ -1,4 +1,4 @@
-"""A run folder becomes a folder in timm's Hub format with a card, and that folder a repository."""
+"""A run becomes a directory in timm's Hub format with a card, and that directory a repository."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def publish(options: PublishOptions) -> int:
         0.
 
     Raises:
-        UserError: anything that whoever started it can mend; a folder that was written stays.
+        UserError: anything that the user can fix; a directory that was written is kept.
     """
     if not options.run.run_folder:
         raise UserError("publish what? Name a run folder")
     repo_id = check_repository(options.repository.repo_id)
     run = find_run(options.run.run_folder, options.weights.which)
     if run is None:
-        raise UserError(f"{options.run.run_folder} is no run folder")
+        raise UserError(f"{options.run.run_folder} is not a run folder")
     folder = Path(options.card.dry_run or run.folder.path / HUB / repo_id.rpartition("/")[2])
     with new_folder(folder, replace=options.card.dry_run is None) as temporary:
         fill(temporary, run, repo_id, options)
@@ -56,8 +56,8 @@ def fill(folder: Path, run: StoredRun, repo_id: str, options: PublishOptions) ->
 
 
 def model_of_run(run: StoredRun, weights: WeightsOptions, tag: str, license: str) -> Model:
-    """The network of a run with the weights asked for."""
-    network = models_of_run(run, only_ema=weights.ema)[WEIGHTS[weights.ema]]
+    """The model of a run with the chosen weights."""
+    module = models_of_run(run, only_ema=weights.ema)[WEIGHTS[weights.ema]]
     form = format_of_run(run, ValidateOptions())
-    names = names_of_classes(run.about.get("class_names"), network.num_classes)
-    return Model(network, form, names, tag, license)
+    names = names_of_classes(run.about.get("class_names"), module.num_classes)
+    return Model(module, form, names, tag, license)

@@ -1,4 +1,4 @@
-"""What papers report for the same data set, network and method, from sosr_timm/published of a checkout."""
+"""What papers report for the same data set, model and method, from sosr_timm/published."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from sosr_timm.models.weights import timm_architecture
 from sosr_timm.options.train_data import AugmentationOptions
 from sosr_timm.published import FOLDER
 
-SMALL_IMAGES = ("cifar10", "cifar100", "tiny_imagenet")  # their papers' networks are our cifar_ ones
+SMALL_IMAGES = ("cifar10", "cifar100", "tiny_imagenet")  # their papers' models are our cifar_ ones
 PLAIN = ("baseline", "hard", "ce")  # what the tables call cross entropy alone
 NAMES = {"cp": "confidence_penalty", "logitnorm": "logit_normalization", "tfkd": "tf_kd"}
 
 
 def published_values(dataset: str, model: str, method: str | None) -> list[dict[str, str]]:
-    """Best top-1 figures of papers for just this; none where there are none, or no checkout of this project.
+    """The best top-1 values that papers report for this combination; empty where there are none.
 
     Args:
         dataset: key, as `imagenet`.
@@ -23,10 +23,10 @@ def published_values(dataset: str, model: str, method: str | None) -> list[dict[
         method: of `method_of`.
 
     Returns:
-        `source` and `figure` of each.
+        `source` and `value` of each.
     """
-    network = timm_architecture(model.partition(".")[0])
-    if method is None or network.startswith("cifar_") != (dataset in SMALL_IMAGES):
+    architecture = timm_architecture(model.partition(".")[0])
+    if method is None or architecture.startswith("cifar_") != (dataset in SMALL_IMAGES):
         return []
     wanted = PLAIN if method == "baseline" else (method,)
     found = []
@@ -35,9 +35,9 @@ def published_values(dataset: str, model: str, method: str | None) -> list[dict[
             if table.get("dataset") != dataset or table.get("metric") != "top1_best":
                 continue
             for row in table["rows"]:
-                if row.get("model") == network.removeprefix("cifar_") and row.get("method") in wanted:
+                if row.get("model") == architecture.removeprefix("cifar_") and row.get("method") in wanted:
                     spread = f" ± {row['std']}" if row.get("std") is not None else ""
-                    found.append({"source": f"`{path.name}`, `{table['table']}`", "figure": f"{row['mean']}{spread}"})
+                    found.append({"source": f"`{path.name}`, `{table['table']}`", "value": f"{row['mean']}{spread}"})
     return found
 
 

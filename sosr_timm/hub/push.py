@@ -1,4 +1,4 @@
-"""A folder goes to the Hub in one commit; whatever fails is one line that says how to go on."""
+"""Push a directory to the Hub in one commit; a failure is one line that says how to continue."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def check_repository(repo_id: str) -> str:
     """The repository's name as given.
 
     Raises:
-        UserError: it is no `ORGANISATION/NAME`.
+        UserError: it is not `ORGANISATION/NAME`.
     """
     try:
         validate_repo_id(repo_id)
@@ -33,7 +33,7 @@ def check_repository(repo_id: str) -> str:
 
 
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
-    """Make the repository where there is none, and commit every file of a folder to it.
+    """Make the repository where there is none, and commit every file of a directory to it.
 
     One commit, so that the repository has all of the folder or nothing of it. A large file that is there already is
     not sent again.
@@ -47,13 +47,14 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
         the commit's address.
 
     Raises:
-        UserError: the folder is not whole, or the Hub refused; the folder stays, and the line says how to go on.
+        UserError: the directory is incomplete, or the Hub refused; nothing is deleted, and the line says how to
+            continue.
     """
     check_repository(repo_id)
     missing = [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]
     if missing:
-        raise UserError(f"{folder} has no {missing[0]}: `publish` or `convert` write a folder that can be pushed")
-    again = f"{folder} is whole; go on with: sosr-hub push {folder} --repo-id {repo_id}"
+        raise UserError(f"{folder} has no {missing[0]}: `publish` or `convert` write a directory that can be pushed")
+    again = f"{folder} is complete; continue with: sosr-hub push {folder} --repo-id {repo_id}"
     again += " --private" if private else ""
     if not get_token():
         raise UserError(f"the Hub wants a token: {LOGIN}. {again}")

@@ -43,7 +43,7 @@ class FolderOptions:
 class ConversionOptions:
     source: str | None = flag(None, "run folder, checkpoint, .safetensors, .pth or .pth.tar file", positional=True)
     destination: str | None = flag(None, "folder to write", positional=True)
-    model: str | None = flag(None, "timm's name of the network, where the file does not say it")
+    model: str | None = flag(None, "timm's name of the model, where the file does not say it")
     license: str = flag("", "licence of the weights, by the Hub's identifier")
     img_size: int | None = flag(None, "image size in pixels, where the file does not say it", allowed=IMAGE_SIDE)
     crop_pct: float | None = flag(None, "share of the shorter side that the evaluation crop keeps", allowed=CROP_PCT)

@@ -9,6 +9,7 @@ from huggingface_hub import ModelCard, metadata_load
 from huggingface_hub.repocard_data import model_index_to_eval_results
 
 from sosr_timm.hub import published
+from sosr_timm.hub.card import split_name
 from sosr_timm.hub.datasets import dataset_of
 from sosr_timm.hub.methods import METHODS, methods_of
 from sosr_timm.hub.published import method_of, published_values
@@ -16,6 +17,7 @@ from sosr_timm.losses import BASES, PENALTIES
 from sosr_timm.losses.spec import is_our_term, parse_loss
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.options.train_data import DataOptions
 from tests.hub.harness import hub_command
 
 REPOSITORY = "somebody/sosr_resnet18.digits"
@@ -57,7 +59,7 @@ def test_the_text_says_what_the_records_say(folder):
         str(result["environment"]["commit"]),
         METHODS["sosr"].about,
         METHODS["sosr"].bibtex,
-        "timm is all it takes.",
+        "Only timm is needed.",
     ):
         assert part in text
     assert "{{" not in text.replace("{{Sel", "") and "{%" not in text
@@ -109,9 +111,9 @@ def test_published_figures_are_those_of_the_same_thing_only(tmp_path, monkeypatc
     (tmp_path / "sosr.yaml").write_text(yaml.safe_dump({"published": tables}))
     monkeypatch.setattr(published, "FOLDER", tmp_path)
     assert published_values("imagenet", "sosr_resnet50", "sosr") == [
-        {"source": "`sosr.yaml`, `t3`", "figure": "77.3 ± 0.02"}
+        {"source": "`sosr.yaml`, `t3`", "value": "77.3 ± 0.02"}
     ]
-    assert published_values("imagenet", "resnet50.a1_in1k", "baseline")[0]["figure"] == "76.2"
+    assert published_values("imagenet", "resnet50.a1_in1k", "baseline")[0]["value"] == "76.2"
     for other in (("cifar100", "resnet50", "sosr"), ("imagenet", "resnet18", "sosr"), ("imagenet", "resnet50", None)):
         assert published_values(*other) == []
 
@@ -135,5 +137,10 @@ def test_methods_by_the_names_of_the_tables(flags, method):
 
 def test_the_papers_figures_of_our_entries_are_found():
     (row,) = published_values("imagenet", "sosr_resnet50", "sosr")
-    assert row == {"source": "`sosr.yaml`, `sosr_t3`", "figure": "77.3 ± 0.02"}
-    assert published_values("cifar100", "cifar_resnet56", "baseline")[-1]["figure"].startswith("73.61")
+    assert row == {"source": "`sosr.yaml`, `sosr_t3`", "value": "77.3 ± 0.02"}
+    assert published_values("cifar100", "cifar_resnet56", "baseline")[-1]["value"].startswith("73.61")
+
+
+def test_a_part_that_was_held_out_is_not_called_the_validation_split():
+    assert split_name(DataOptions(val_split="test")) == "test"
+    assert split_name(DataOptions(val_fraction=0.1)) == "train (about 0.1 of it, held out)"

@@ -16,9 +16,9 @@ from tests.hub.harness import hub_command, images
 STAGES = {"channels": (4, 8, 8, 8), "layers": (1, 1, 1, 1)}
 
 
-def logits_of(network, batch):
+def logits_of(module, batch):
     with torch.no_grad():
-        return network.eval()(batch)
+        return module.eval()(batch)
 
 
 def test_torchvisions_resnet18(tmp_path):
@@ -38,15 +38,15 @@ def test_torchvisions_resnet18(tmp_path):
 
 def timms_checkpoint(path, **more):
     torch.manual_seed(0)
-    network = timm.create_model("resnet18", num_classes=5, in_chans=1, **STAGES)
+    module = timm.create_model("resnet18", num_classes=5, in_chans=1, **STAGES)
     average = timm.create_model("resnet18", num_classes=5, in_chans=1, **STAGES)
     arguments = argparse.Namespace(
         model="resnet18", model_kwargs=STAGES, gp=None, mean=[0.3], std=[0.4], crop_pct=0.9, img_size=8, lr=0.1
     )
-    states = {"state_dict": {f"module.{k}": v for k, v in network.state_dict().items()}}
+    states = {"state_dict": {f"module.{k}": v for k, v in module.state_dict().items()}}
     states["state_dict_ema"] = average.state_dict()
     torch.save({"epoch": 3, "arch": "resnet18", **states, "args": arguments, "version": 2, **more}, path)
-    return network, average
+    return module, average
 
 
 @pytest.mark.parametrize("ema", [False, True])
@@ -61,8 +61,8 @@ def test_timms_checkpoint_brings_name_and_images_along(tmp_path, ema):
 
 
 def test_flags_say_what_a_file_does_not(tmp_path):
-    network = timm.create_model("test_resnet")
-    save_file(network.state_dict(), tmp_path / "weights.safetensors")
+    module = timm.create_model("test_resnet")
+    save_file(module.state_dict(), tmp_path / "weights.safetensors")
     flags = ("--model", "test_resnet", "--img-size", "96", "--mean", "0.5", "0.5", "0.5", "--interpolation", "nearest")
     hub_command("convert", tmp_path / "weights.safetensors", tmp_path / "out", *flags)
     stored = json.loads((tmp_path / "out" / "config.json").read_text())["pretrained_cfg"]
@@ -102,7 +102,7 @@ def test_a_file_that_wants_to_be_executed_is_refused(tmp_path):
     [
         (["{file}"], "convert takes two names"),
         (["nowhere.pth", "out"], "nowhere.pth: no run folder, and no file of weights"),
-        (["{file}", "{out}"], "does not say which network it holds: give --model NAME"),
+        (["{file}", "{out}"], "does not say which model it holds: give --model NAME"),
         (["{file}", "{out}", "--model", "resnet1"], "unknown model 'resnet1': did you mean"),
         (["{file}", "{out}", "--model", "resnet18.nobody"], "resnet18"),
         (["{file}", "{out}", "--model", "resnet18"], "does not hold resnet18"),

@@ -36,9 +36,9 @@ def test_the_entry_loads_from_its_repository(hub, run):
     with pytest.raises(WeightsNotFoundError, match="publish RUN_FOLDER --repo-id"):
         load()
     hub_command("push", published(run), "--repo-id", ENTRY)
-    network = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"].eval()
+    module = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"].eval()
     with torch.no_grad():
-        assert torch.equal(load().forward_features(images()), network.forward_features(images()))
+        assert torch.equal(load().forward_features(images()), module.forward_features(images()))
 
 
 def test_a_damaged_download_is_found_and_the_next_one_loads(hub, run):

@@ -23,9 +23,9 @@ FILES = {
 }
 
 
-def logits_of(network):
+def logits_of(module):
     with torch.no_grad():
-        return network.eval()(images())
+        return module.eval()(images())
 
 
 def test_a_stranger_with_timm_gets_the_same_logits_from_the_hub_and_from_the_folder(hub, run, tmp_path):
@@ -35,10 +35,10 @@ def test_a_stranger_with_timm_gets_the_same_logits_from_the_hub_and_from_the_fol
     written = run.path / "hub" / "sosr_resnet18.digits"
     names = (f"hf-hub:{REPOSITORY}", f"local-dir:{written}")
     found = stranger_loads(*names, folder=tmp_path, endpoint=hub.endpoint)
-    network = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"]
+    module = models_of_run(find_run(str(run.path), "best"), only_ema=False)["weights"]
     for number in range(2):
-        assert torch.equal(found[f"logits {number}"], logits_of(network))
-        assert torch.equal(found[f"features {number}"], network.forward_features(images()))
+        assert torch.equal(found[f"logits {number}"], logits_of(module))
+        assert torch.equal(found[f"features {number}"], module.forward_features(images()))
         assert found[f"head {number}"].shape == (2, 3)
 
 
@@ -78,8 +78,8 @@ def test_a_network_of_ours_is_published_under_its_own_name(runs, tmp_path):
     assert json.loads((tmp_path / "dry" / "config.json").read_text())["architecture"] == "cifar_resnet20"
     assert "import sosr_timm" in (tmp_path / "dry" / "README.md").read_text()
     model = timm.create_model(f"local-dir:{tmp_path / 'dry'}", pretrained=True)
-    network = models_of_run(find_run(str(runs / "ours"), "best"), only_ema=False)["weights"]
-    assert torch.equal(logits_of(model), logits_of(network))
+    module = models_of_run(find_run(str(runs / "ours"), "best"), only_ema=False)["weights"]
+    assert torch.equal(logits_of(model), logits_of(module))
 
 
 def validate(capsys, *arguments):
@@ -125,7 +125,7 @@ def test_training_goes_on_from_the_hub_with_another_head(hub, run, tmp_path):
         (["{run}"], "--repo-id ''"),
         (["{run}", "--repo-id", "alone"], "--repo-id 'alone': expected ORGANISATION/NAME.TAG"),
         (["{run}", "--repo-id", "a/b c"], "--repo-id 'a/b c'"),
-        (["nowhere", "--repo-id", "a/b"], "nowhere is no run folder"),
+        (["nowhere", "--repo-id", "a/b"], "nowhere is not a run folder"),
         (["{run}", "--repo-id", "a/b", "--dry-run", "{full}"], "full is not empty"),
         (["{run}", "--repo-id", "a/b", "--dry-run", "{full}/file/x"], "cannot be written"),
         (["{run}", "--repo-idd", "a/b"], "unknown option '--repo-idd': did you mean '--repo-id'"),

@@ -135,7 +135,7 @@ def test_only_some_classes_may_be_guessed(run, images, capsys, tmp_path):
     (tmp_path / "two.txt").write_text("1\n4\n")
     refused("names 2 classes and the network has 10; the data set has 3", *data, "--valid-labels", tmp_path / "two.txt")
     refused("does not name class 8", *named[:-1], tmp_path / "two.txt")
-    broken = {"1\n10": "line 2: 10 is none of the network's 10", "1\nx": "'x' is no number", "": "is empty"}
+    broken = {"1\n10": "line 2: 10 is not one of the model's 10", "1\nx": "'x' is no number", "": "is empty"}
     for text, message in broken.items():
         (tmp_path / "bad.txt").write_text(text)
         refused(message, *data, "--valid-labels", tmp_path / "bad.txt")

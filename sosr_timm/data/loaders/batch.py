@@ -28,7 +28,7 @@ class Batch(NamedTuple):
 
     Attributes:
         position: of the batch in its epoch.
-        images: (M, C, H, W) float32; uint8 on their way from a loader process to whoever normalises them.
+        images: (M, C, H, W) float32; uint8 until they are normalised.
         target: (M,) int64, or (M, K) float32 where images have many labels or the batch went through Mixup or CutMix.
         unreadable: images that could not be read.
     """

@@ -42,7 +42,7 @@ def arrays_of(source: ImageSource) -> tuple[np.ndarray, np.ndarray] | None:
 
 
 def why_not(source: ImageSource, image_format: ImageFormat) -> str | None:
-    """Why a set cannot be kept on the device as the network wants it; None where it can."""
+    """Why a set cannot be kept on the device in the model's input format; None where it can."""
     arrays = arrays_of(source)
     if arrays is None:
         return "its images are files"
@@ -50,7 +50,7 @@ def why_not(source: ImageSource, image_format: ImageFormat) -> str | None:
     if images.shape[1:3] != (image_format.height, image_format.width):
         return f"its images are {images.shape[1]} x {images.shape[2]} and would have to be resized"
     if images.ndim == 4 and image_format.channels != 3:
-        return f"its images are in colour and the network takes {image_format.channels} channels"
+        return f"its images are in colour and the model takes {image_format.channels} channels"
     if image_format.image_mode != {1: "L", 3: "RGB"}.get(image_format.channels):
         return f"its images would have to be converted to {image_format.image_mode}"
     return None
@@ -89,7 +89,7 @@ class DeviceImages:
 
     Args:
         source: for which `why_not` has no objection.
-        image_format: what the network is fed.
+        image_format: the model's input format.
         device: that holds the bytes.
         padding: black pixels on each side.
         channels_last: memory layout of the batches.

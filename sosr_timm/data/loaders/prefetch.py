@@ -1,4 +1,4 @@
-"""Work for a GPU that is handed in some steps before it is needed, on a stream of its own."""
+"""Batches for a GPU, made some steps ahead on a stream of their own."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ def run_ahead(made: Iterator[Made], hand_over: Callable[[Made], Made], depth: in
 
 
 class SideStream:
-    """A stream beside the one that trains: what is made on it waits for nobody until it is handed over.
+    """A second stream beside the training stream: its batches are made without waiting for training.
 
     The host never waits. A batch comes with an event, and the training stream waits for that event on the device; the
     memory of the batch is given back only after the training stream is through with it.
 
     Args:
         device: a CUDA device.
-        cuda: `torch.cuda`, or what stands in for it.
+        cuda: `torch.cuda`, or a replacement in tests.
     """
 
     def __init__(self, device: torch.device, cuda: ModuleType | Any = torch.cuda):

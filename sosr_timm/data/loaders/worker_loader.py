@@ -1,4 +1,4 @@
-"""Batches of tensors from images by index; whatever is random in them is a function of seed, epoch and position."""
+"""Batches of tensors from images by index; all randomness is a function of seed, epoch and position."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def load_in_mode(source: ImageSource, index: int, mode: str) -> tuple[Image.Imag
 
 
 class TrainingBatches(Dataset):
-    """Batch by key. An unreadable image is named, and its place taken by the next readable one of the batch.
+    """Batch by key. An unreadable image is named, and the next readable one of the batch replaces it.
 
     Args:
         source: the images.
-        transform: of one image, to (C, H, W) or, in views, (V, C, H, W), float32 or bytes; whatever random state it
-            draws on is seeded for each image. Or one for each image size.
+        transform: of one image, to (C, H, W) or, in views, (V, C, H, W), float32 or bytes; its random state is
+            seeded for each image. Or one for each image size.
         image_mode: PIL mode of the images.
         seed: of the run.
         rank: of the process: mixing is drawn for each process.
@@ -123,7 +123,7 @@ class TrainingBatches(Dataset):
 class EvaluationBatches(Dataset):
     """Batch by number, without randomness; the first unreadable image is reported and leaves the batch empty.
 
-    Where the transform gives several views of an image, they stand one after the other.
+    Where the transform gives several views of an image, they follow each other.
     """
 
     def __init__(self, source: ImageSource, transform: Transform, image_mode: str, order: EvaluationOrder):
@@ -146,7 +146,7 @@ class EvaluationBatches(Dataset):
 
 
 def _start_worker(worker: int) -> None:
-    """Leave signals to the training process: a loader that dies first would look like a fault."""
+    """Leave signals to the training process: a loader that ends first would look like an error."""
     for name in ("SIGINT", "SIGTERM", "SIGUSR1"):
         signal.signal(getattr(signal, name), signal.SIG_IGN)
 

@@ -42,7 +42,7 @@ class TrainingOrder:
         world_size: number of processes.
         rank: this process, from 0.
         seed: of the permutations.
-        repeats: how often each image stands in a row, see `Passes`.
+        repeats: how often each image is repeated in a row, see `Passes`.
         epoch_repeats: passes over the set that make an epoch, see `Passes`.
         steps: batches of an epoch, whatever the size of the set; None for as many as are full.
         sizes: of batches that differ, made from the samples of an epoch and the steps; None for equal ones.

@@ -8,20 +8,20 @@ import numpy as np
 
 from sosr_timm.data.order.seeding import ORDER, seed_words
 
-ROUND = 256  # repeated augmentation draws whole groups of this many samples from a set that has as many
+ROUND = 256  # repeated augmentation draws complete groups of this many samples, where the set has that many
 
 
 class Passes:
-    """Which sample stands where in an epoch, and the how-manieth time it comes: a function of (seed, epoch).
+    """The sample at each position of an epoch, and which copy of it: a function of (seed, epoch).
 
-    With repeated augmentation (Hoffer et al. 2020, arXiv 1901.09335) each image of the permutation stands there
-    `repeats` times in a row, and a pass ends after as many samples as the set has, as with timm's sampler: so it is no
-    longer, and sees a part of the images.
+    With repeated augmentation (Hoffer et al. 2020, arXiv 1901.09335) each image of the permutation is
+    repeated `repeats` times in a row, and a pass ends after as many samples as the set has, as with timm's sampler. So
+    a pass keeps its length and shows only a part of the images.
 
     Args:
         num_samples: size of the data set.
         seed: of the permutations.
-        repeats: how often each image stands in a row, at least 1; 0 for once. May be a fraction.
+        repeats: how often each image is repeated in a row, at least 1; 0 for once. May be a fraction.
         epoch_repeats: passes over the set that make an epoch; 0 for one. May be a fraction.
 
     Raises:

@@ -13,12 +13,12 @@ LONG_TAIL, LABEL_NOISE = 101, 102
 
 
 def seed_words(*words: int, count: int = 1) -> list[int]:
-    """Well-mixed 32-bit seeds from a few whole numbers (NumPy's SeedSequence)."""
+    """Well-mixed 32-bit seeds from a few integers (NumPy's SeedSequence)."""
     return np.random.SeedSequence(words).generate_state(count).tolist()
 
 
 def seed_everything(*words: int) -> None:
-    """Seed `random`, NumPy and torch (the CPU's and the accelerators' generators) from a few whole numbers."""
+    """Seed `random`, NumPy and torch (the CPU's and the accelerators' generators) from a few integers."""
     first, second, third = seed_words(*words, count=3)
     random.seed(first)
     np.random.seed(second)

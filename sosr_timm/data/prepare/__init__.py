@@ -1,1 +1,1 @@
-"""From official archives to a checked folder that a run can open by name: `sosr-data prepare`."""
+"""From official archives to a checked directory that a run can open by name: `sosr-data prepare`."""

@@ -21,7 +21,7 @@ class Layout:
     """How the binary files of one of the two sets look.
 
     Attributes:
-        folder: of the archive.
+        folder: directory in the archive.
         names: file of the class names, a line each.
         parts: files of each split.
         label_bytes: before the pixels of each image; the last of them is the label.
@@ -66,11 +66,11 @@ def decode(content: bytes, layout: Layout, num_classes: int, title: str) -> tupl
     """The images (N, 32, 32, 3) uint8 and labels (N,) int64 of a binary file.
 
     Raises:
-        UserError: not whole records, or a label that is no class.
+        UserError: incomplete records, or a label that is not a class.
     """
     record = layout.label_bytes + PIXELS
     if not content or len(content) % record:
-        raise UserError(f"{title}: {len(content):,} bytes are no whole number of images of {record:,} bytes")
+        raise UserError(f"{title}: {len(content):,} bytes are not a multiple of the {record:,} bytes of an image")
     rows = np.frombuffer(content, np.uint8).reshape(-1, record)
     labels = rows[:, layout.label_bytes - 1].astype(np.int64)
     if labels.max() >= num_classes:

@@ -1,4 +1,4 @@
-"""The manifest of a prepared folder: what is in it, with a hash of every file."""
+"""The manifest of a prepared directory: its contents, with a hash of every file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Manifest:
     """What manifest.json holds.
 
     Attributes:
-        root: the folder.
+        root: the directory.
         name: of the data set.
         subset: it is only a part of the official set.
         classes: in the order of the labels.
@@ -47,7 +47,7 @@ class Manifest:
 
 
 def read_manifest(root: Path) -> Manifest | None:
-    """The manifest of a folder; None where it has none.
+    """The manifest of a directory; None where it has none.
 
     Raises:
         UserError: it is damaged or of another format.
@@ -74,7 +74,7 @@ def read_manifest(root: Path) -> Manifest | None:
         )
     except (ValueError, KeyError, TypeError) as error:
         why = f"no {error}" if isinstance(error, KeyError) else one_line(error)
-        raise UserError(f"{path} is no manifest of a prepared data set ({why})") from None
+        raise UserError(f"{path} is not the manifest of a prepared data set ({why})") from None
 
 
 def list_text(files: dict[str, str]) -> bytes:
@@ -110,7 +110,7 @@ def compare_listing(manifest: Manifest, split: str) -> tuple[set[str], set[str]]
     Reads no image.
 
     Returns:
-        two sets of paths below the manifest's folder.
+        two sets of paths below the manifest's directory.
     """
     listed = set(read_list(manifest, split))
     if manifest.folders and split != EXTRA:
@@ -142,14 +142,14 @@ def check_folder(root: Path) -> list[str]:
     """Every file against its hash.
 
     Returns:
-        a line for each file that is wrong, in the order of the lists; empty for a whole folder.
+        a line for each file that is wrong, in the order of the lists; empty for a complete directory.
 
     Raises:
         UserError: no manifest, or one that is damaged.
     """
     manifest = read_manifest(root)
     if manifest is None:
-        raise UserError(f"{root} is no prepared data set (it has no {NAME})")
+        raise UserError(f"{root} is not a prepared data set (it has no {NAME})")
     wrong: list[str] = []
     for split in manifest.splits:
         listed = read_list(manifest, split)

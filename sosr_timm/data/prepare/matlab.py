@@ -30,4 +30,4 @@ def matlab_table(content: bytes, title: str, *names: str) -> list[np.ndarray]:
         raise UserError(f"{title} has no table {error}") from None
     # scipy raises what the broken bytes lead it to.
     except Exception as error:
-        raise UserError(f"{title} is no whole MATLAB file ({one_line(error)})") from None
+        raise UserError(f"{title} is not a complete MATLAB file ({one_line(error)})") from None

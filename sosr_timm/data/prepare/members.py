@@ -20,15 +20,15 @@ def members(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
     """Name and content of each file that is wanted, in the order of the archive.
 
     Args:
-        place: a tar (also compressed), a zip, any other single file, or a folder.
+        place: a tar (also compressed), a zip, any other single file, or a directory.
         wanted: says by its name whether a file is.
 
     Raises:
-        UserError: the archive is damaged or cut off, or has a member that lies outside of it.
+        UserError: the archive is damaged or cut off, or has a member whose path leads outside of it.
     """
     try:
         if place.is_dir():
-            yield from _of_folder(place, wanted)
+            yield from _of_directory(place, wanted)
         elif zipfile.is_zipfile(place):
             yield from _of_zip(place, wanted)
         elif place.suffix == ".mat":
@@ -67,7 +67,7 @@ def _of_zip(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, b
                 yield name, archive.read(info)
 
 
-def _of_folder(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
+def _of_directory(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str, bytes]]:
     for folder, below, files in os.walk(place):
         below.sort()
         for file in sorted(files):
@@ -80,7 +80,9 @@ def _of_folder(place: Path, wanted: Callable[[str], bool]) -> Iterator[tuple[str
 def _checked_name(name: str, title: str) -> str:
     parts = PurePosixPath(name).parts
     if name.startswith("/") or ".." in parts or "\\" in name:
-        raise UserError(f"{title}: the member '{name}' would lie outside of the folder; this is no official archive")
+        raise UserError(
+            f"{title}: the member '{name}' would be outside of the directory; this is not an official archive"
+        )
     return "/".join(parts)
 
 
@@ -93,7 +95,7 @@ def texts(place: Path, *names: str) -> list[str]:
     try:
         return [content.decode("utf-8") for content in contents(place, *names)]
     except UnicodeDecodeError as error:
-        raise UserError(f"{place}: {' or '.join(names)} is no text ({error})") from None
+        raise UserError(f"{place}: {' or '.join(names)} is not text ({error})") from None
 
 
 def contents(place: Path, *names: str) -> list[bytes]:

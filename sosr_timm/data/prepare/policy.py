@@ -1,4 +1,4 @@
-"""A policy file from the source in which Fast AutoAugment's authors publish theirs, read as data, never run."""
+"""A policy file from the source code of Fast AutoAugment's authors, which is read as data and never run."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def extract_policy(source: Path, function: str, destination: Path) -> str:
         a line that says what was written.
 
     Raises:
-        UserError: no such function, no literal list in it, or a list that is no policy.
+        UserError: no such function, no literal list in it, or a list that is not a policy.
     """
     try:
         text = source.read_bytes()
@@ -42,7 +42,7 @@ def extract_policy(source: Path, function: str, destination: Path) -> str:
     try:
         content = ast.literal_eval(lists[0])
     except (ValueError, RecursionError) as error:
-        raise UserError(f"{source}: the list of {function} is no plain data ({error})") from None
+        raise UserError(f"{source}: the list of {function} is not plain data ({error})") from None
     policy = check_policy(content, f"{source}, {function}")
     header = f"# {function} of {source.name} (SHA-256 {hashlib.sha256(text).hexdigest()}):\n"
     header += "# sub-policies of [operation, probability, level].\n"

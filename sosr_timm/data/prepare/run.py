@@ -14,14 +14,14 @@ from sosr_timm.errors import UserError, reason_of
 
 
 def prepare(preparation: Preparation, source: Path, destination: Path, allow_subset: bool = False) -> str:
-    """Make a prepared folder; one that is there already and whole is left as it is.
+    """Make a prepared directory; a complete one is not changed.
 
     Args:
         preparation: of the data set.
-        source: an archive, a folder that holds the archives, or an unpacked copy.
-        destination: the folder to be made.
-        allow_subset: take archives that are not the official ones and counts that are not either; the folder, and the
-            record of every run on it, then says that it is a part.
+        source: an archive, a directory that holds the archives, or an unpacked copy.
+        destination: the directory to make.
+        allow_subset: take archives that are not the official ones and counts that are not either; the directory, and
+            the record of every run on it, then says that it is a part.
 
     Returns:
         a line that says what was done.
@@ -61,10 +61,10 @@ def _prepared_before(destination: Path, name: str) -> str:
             check_listing(manifest, split)
         return f"{destination}: {name} was prepared before and all its files are there"
     if manifest is not None:
-        raise UserError(f"{destination} holds {manifest.name}; name another folder for {name}")
+        raise UserError(f"{destination} holds {manifest.name}; name another directory for {name}")
     try:
         if destination.exists() and (not destination.is_dir() or any(destination.iterdir())):
-            raise UserError(f"{destination} is in the way: name a folder that is empty or does not exist")
+            raise UserError(f"{destination} exists already: name a directory that is empty or does not exist")
     except OSError as error:
         raise UserError(f"{destination} cannot be read ({reason_of(error)})") from None
     return ""

@@ -20,11 +20,11 @@ def how_to_get(spec: DataSpec) -> str:
 
 
 def find_archives(spec: DataSpec, source: Path) -> dict[str, Path]:
-    """Where each archive or its unpacked copy lies, by the archive's name.
+    """The path of each archive or its unpacked copy, by the archive's name.
 
     Args:
         spec: of the data set.
-        source: an archive, the folder that holds the archives, or that of an unpacked one.
+        source: an archive, the directory that holds the archives, or that of an unpacked one.
 
     Raises:
         UserError: one is missing; the line says which and where it comes from.
@@ -34,7 +34,7 @@ def find_archives(spec: DataSpec, source: Path) -> dict[str, Path]:
         raise UserError(f"{source} does not exist; {how_to_get(spec)}")
     if source.is_file() and source.name not in [archive.file for archive in spec.archives]:
         near = close_names(source.name, [archive.file for archive in spec.archives])
-        raise UserError(f"{source} is no archive of {spec.name}: {near}; {how_to_get(spec)}")
+        raise UserError(f"{source} is not an archive of {spec.name}: {near}; {how_to_get(spec)}")
     places = {archive.file: _place(archive, folder) for archive in spec.archives}
     missing = [file for file, place in places.items() if place is None]
     if missing:
@@ -46,7 +46,7 @@ def _place(archive: Archive, folder: Path) -> Path | None:
     if (folder / archive.file).is_file():
         return folder / archive.file
     if archive.inside:
-        # The folder that holds the unpacked copy, or the unpacked copy itself.
+        # The directory that holds the unpacked copy, or the unpacked copy itself.
         top = archive.inside.split("/", 1)[0]
         for base in (folder, *([folder.parent] if folder.resolve().name == top else [])):
             if (base / archive.inside).exists():

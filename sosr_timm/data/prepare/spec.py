@@ -14,7 +14,7 @@ class Archive:
     Attributes:
         file: its name.
         inside: a path in it, by which an unpacked copy is known; "" where only the archive itself will do.
-        md5: of the whole file, in hexadecimal; None where none is published.
+        md5: of the file, in hexadecimal; None where none is published.
     """
 
     file: str
@@ -45,11 +45,11 @@ class DataSpec:
 
 @dataclass(frozen=True)
 class File:
-    """One file of the prepared folder.
+    """One file of the prepared directory.
 
     Attributes:
-        split: that it belongs to; "" for what describes the whole set.
-        path: in the folder, with slashes.
+        split: that it belongs to; "" for what describes the data set.
+        path: in the directory, with slashes.
         content: all of it.
         images: how many images it holds.
         labels: of these images; empty where they have no single label.
@@ -83,7 +83,7 @@ class Preparation:
 
     Attributes:
         spec: what it must be.
-        read: takes where each archive or its unpacked copy lies, by the archive's name, and whether files may be
+        read: takes the path of each archive or its unpacked copy, by the archive's name, and whether files may be
             missing.
     """
 

@@ -1,4 +1,4 @@
-"""The folder that a data set is prepared in: unfinished under another name until all of it is there and right."""
+"""The directory that a data set is prepared in: it has another name until it is complete and checked."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class NoRoom(UserError):
 
 
 class Store:
-    """Files on their way into a prepared folder. What an interrupted preparation has written is used again.
+    """The files of a directory that is being prepared. Those of an interrupted preparation are used again.
 
     Args:
-        destination: the folder to be.
+        destination: the directory to make.
 
     Attributes:
         files: SHA-256 of what was written, by split and path.
@@ -43,16 +43,16 @@ class Store:
         """Write a file, or find it written already.
 
         Raises:
-            UserError: a path outside the folder, or the same path twice.
+            UserError: a path outside the directory, or the same path twice.
             NoRoom: the disk is full or cannot be written to.
         """
         split = file.split or EXTRA
         parts = PurePosixPath(file.path).parts
         if file.path.startswith("/") or ".." in parts or "\\" in file.path:
-            raise UserError(f"{self.destination}: a list of the data set names '{file.path}', outside of the folder")
+            raise UserError(f"{self.destination}: a list of the data set names '{file.path}', outside of the directory")
         listed = self.files.setdefault(split, {})
         if file.path in listed:
-            raise UserError(f"{self.destination}: '{file.path}' came twice; this is no official archive")
+            raise UserError(f"{self.destination}: '{file.path}' came twice; this is not an official archive")
         path = self.path.joinpath(*parts)
         if not _holds(path, file.content):
             self._write(path, file.content)
@@ -71,7 +71,7 @@ class Store:
         free = shutil.disk_usage(self.destination.parent).free if self.destination.parent.is_dir() else 0
         return NoRoom(
             f"{self.destination} could not be written ({reason_of(error)}; {free / 1e9:,.1f} GB are free); the same "
-            f"command goes on from what is done, which lies in {self.path}"
+            f"command continues from what is in {self.path}"
         )
 
     def discard(self) -> None:
@@ -79,7 +79,7 @@ class Store:
         shutil.rmtree(self.path, ignore_errors=True)
 
     def publish(self, spec: DataSpec, contents: Contents, archives: list[dict[str, Any]], part: bool) -> None:
-        """Check the counts, write lists and manifest, and give the folder its name.
+        """Check the counts, write lists and manifest, and give the directory its name.
 
         Raises:
             UserError: counts that are not the official ones.

@@ -1,4 +1,4 @@
-"""Which classes may be guessed, from a text file: evaluation on a part of them, as ImageNet-A and -R are meant."""
+"""The classes that may be predicted, from a text file, for evaluations on a part of them (ImageNet-A and -R)."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ def read_allowed_classes(path: str, num_classes: int, names: tuple[str, ...] | N
 
     Args:
         path: of the file.
-        num_classes: of the network.
+        num_classes: of the model.
         names: of the classes, by number, where the data set has a class map.
 
     Raises:
-        UserError: no such file, an empty one, a line that is no class of the network, or a class twice.
+        UserError: no such file, an empty one, a line that is not a class of the model, or a class twice.
     """
     try:
         lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").rstrip().splitlines()]
@@ -31,11 +31,11 @@ def read_allowed_classes(path: str, num_classes: int, names: tuple[str, ...] | N
         index = _index(line, names, f"--valid-labels {path}, line {number}")
         if not 0 <= index < num_classes:
             raise UserError(
-                f"--valid-labels {path}, line {number}: {index} is none of the network's {num_classes} classes, "
+                f"--valid-labels {path}, line {number}: {index} is not one of the model's {num_classes} classes, "
                 f"0 to {num_classes - 1}"
             )
         if index in found:
-            raise UserError(f"--valid-labels {path}, line {number}: class '{line}' stands there twice")
+            raise UserError(f"--valid-labels {path}, line {number}: class '{line}' is listed twice")
         found.append(index)
     return found
 
@@ -48,6 +48,6 @@ def _index(line: str, names: tuple[str, ...] | None, where: str) -> int:
     except ValueError:
         pass
     if names is None:
-        raise UserError(f"{where}: '{line}' is no number; names need --class-map")
+        raise UserError(f"{where}: '{line}' is not a number; names need --class-map")
     near = close_names(line, names)
-    raise UserError(f"{where}: '{line}' is no class{': ' + near if near.startswith('did') else ''}")
+    raise UserError(f"{where}: '{line}' is not a class{': ' + near if near.startswith('did') else ''}")

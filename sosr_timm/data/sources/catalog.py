@@ -1,4 +1,4 @@
-"""Data sets by name: the embedded ones, the papers', and whatever timm can read."""
+"""Data sets by name or path: the embedded ones, the papers', and what timm can read."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
 from sosr_timm.data.sources.source import ImageSource, PairSource, SourceInfo
 from sosr_timm.errors import UserError
 
-# timm reads their evaluation part for every name but train and training, a mistyped one too.
+# timm reads their evaluation part for every name but train and training, even for a mistyped one.
 TORCHVISION_WITH_TWO_SPLITS = ("cifar10", "cifar100", "mnist", "kmnist", "qmnist", "fashion_mnist")
 STREAMS = {
     "hfids": "hfds/NAME reads the same data sets by index",
@@ -35,15 +35,15 @@ def open_source(
 
     Args:
         dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME" or "hfds/NAME"; "" or "folder"
-            for a folder of class directories.
-        root: folder of the data.
-        split: "train", "validation" or one of their synonyms, or a folder's name.
+            for the images at `root`.
+        root: path of the data.
+        split: "train", "validation" or one of their synonyms, or another split's name.
         download: let torchvision fetch what is missing.
         class_map: text file from class directory to index.
         reading: which fields hold image and target, for sets that have several.
 
     Raises:
-        UserError: an unknown name, no such folder, no images in it.
+        UserError: an unknown name, a path that does not exist, or no images there.
     """
     prefix, slash, _ = dataset.partition("/")
     prefix = prefix.lower() if slash else ""
@@ -52,7 +52,7 @@ def open_source(
         return open_path(root, split, class_map, reading)
     if class_map and prefix != "hfds":
         raise UserError(
-            f"--class-map is for folders of class directories; data set '{dataset}' numbers its own classes"
+            f"--class-map is for class directories, archives and tables; data set '{dataset}' numbers its own classes"
         )
     if prefix != "hfds":
         reading.refuse(dataset)
@@ -71,7 +71,7 @@ def open_source(
     try:
         DATASETS[dataset]
     except ValueError as error:
-        raise UserError(f"{error} (or a folder with --data-dir, timm's torch/NAME, hfds/NAME)") from None
+        raise UserError(f"{error} (or a path with --data-dir, timm's torch/NAME, hfds/NAME)") from None
     raise AssertionError("a registered name was not found")
 
 

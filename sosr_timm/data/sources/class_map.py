@@ -1,4 +1,4 @@
-"""Class folder -> index from a text file: one class directory a line, in the order of the indices."""
+"""Class -> index from a text file: one class a line, in the order of the indices."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ def read_class_map(path: str, folder: Path) -> dict[str, int]:
     """The classes of a text file by name.
 
     Args:
-        path: of the file, looked for as it stands, then in `folder`.
+        path: of the file; looked for at this path, then in `folder`.
         folder: of the data set.
 
     Raises:
@@ -33,7 +33,7 @@ def read_class_map(path: str, folder: Path) -> dict[str, int]:
         if not name:
             raise UserError(f"class map {file}, line {index + 1}: empty; every line is one class")
         if name in numbers:
-            raise UserError(f"class map {file}, line {index + 1}: '{name}' stands there twice")
+            raise UserError(f"class map {file}, line {index + 1}: '{name}' is listed twice")
         numbers[name] = index
     if not numbers:
         raise UserError(f"class map {file} is empty")

@@ -33,8 +33,8 @@ def digits(split: str, root: str | None, download: bool) -> ImageSource:
 def fashion_mnist(split: str, root: str | None, download: bool) -> ImageSource:
     """Fashion-MNIST (Xiao et al. 2017, arXiv 1708.07747): 60,000 + 10,000 grey images of 28 x 28 pixels.
 
-    Looked for in `root` (as files or as torchvision lays them out), without a `root` in Debian's package
-    `dataset-fashion-mnist`; what is not there may be downloaded through torchvision.
+    Read from `root` (plain files or torchvision's layout), or without a `root` from Debian's package
+    `dataset-fashion-mnist`; otherwise `download` lets torchvision fetch it.
     """
     part = "train" if is_training_split(split, "fashion_mnist") else "t10k"
     folder = _fashion_mnist_folder(root, download)
@@ -67,7 +67,7 @@ def _fashion_mnist_folder(root: str | None, download: bool) -> Path:
         return target / "FashionMNIST" / "raw"
     raise UserError(
         f"fashion_mnist: {wanted}.gz is not in {candidates[0]}; install Debian's package dataset-fashion-mnist, "
-        "name its folder with --data-dir, or add --dataset-download"
+        "name its directory with --data-dir, or add --dataset-download"
     )
 
 
@@ -87,5 +87,5 @@ def read_idx(folder: Path, name: str) -> np.ndarray:
     header = 4 + 4 * dimensions
     shape = tuple(int.from_bytes(content[4 + 4 * axis : 8 + 4 * axis], "big") for axis in range(dimensions))
     if content[:3] != b"\x00\x00\x08" or len(content) != header + int(np.prod(shape, dtype=object)):
-        raise UserError(f"{path}: not a whole IDX file of bytes")
+        raise UserError(f"{path}: not a complete IDX file of bytes")
     return np.frombuffer(content, np.uint8, offset=header).reshape(shape)

@@ -149,7 +149,7 @@ def _distinct(dataset: str, reader: Any, part: Any) -> list:
 def _check_labels(
     dataset: str, reader: Any, stored: list, classes: dict[str, int] | None, num_classes: int | None
 ) -> None:
-    """Raise where a label is no class: an image that is fine would be reported as unreadable."""
+    """Raise where a label is not a class: otherwise an image that is fine would be reported as unreadable."""
     where = f"data set '{dataset}', split '{reader.split}'"
     name_of = reader._source_names  # index -> name, of a ClassLabel
     limit = len(name_of) or num_classes
@@ -160,6 +160,6 @@ def _check_labels(
             if label not in classes and name_of.get(label) not in classes:
                 raise UserError(f"{where}: label {name_of.get(label, label)!r} is not in --class-map")
         elif not isinstance(label, (int, float)) or not float(label).is_integer():
-            raise UserError(f"{where}: label {label!r} is no class; --target-key names the field of the labels")
+            raise UserError(f"{where}: label {label!r} is not a class; --target-key names the field of the labels")
         elif label < 0 or (limit and label >= limit):
-            raise UserError(f"{where}: label {label} is no class" + (f" (there are {limit})" if limit else ""))
+            raise UserError(f"{where}: label {label} is not a class" + (f" (there are {limit})" if limit else ""))

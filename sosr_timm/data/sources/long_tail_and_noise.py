@@ -1,4 +1,4 @@
-"""Training sets made worse on purpose: classes thinned out to a long tail, labels exchanged at random."""
+"""Modified training sets: a long tail of class sizes, and noisy labels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def long_tail_sizes(largest: int, num_classes: int, ratio: float) -> list[int]:
         ratio: of the last class to the first one, in (0, 1]. CIFAR-10 at 1/100: 5000, 2997, 1796, ..., 83, 50.
     """
     sizes = largest * ratio ** (np.arange(num_classes) / (num_classes - 1))
-    # The last one is a whole number in exact arithmetic wherever the ratio is meant to give one.
+    # The last one is an integer in exact arithmetic wherever the ratio is meant to give one.
     return [int(size) for size in np.floor(sizes + 1e-9)]
 
 
@@ -93,7 +93,7 @@ def modify_training_set(
     """A training set with a long tail, noisy labels or both, the noise drawn on what the tail keeps.
 
     Args:
-        source: the whole training set.
+        source: the training set.
         seed: of the run.
         long_tail: as in `long_tail_indices`; None leaves every image.
         label_noise: as in `noisy_labels`; None leaves every label.
@@ -119,7 +119,7 @@ def modify_training_set(
     clean = labels
     if label_noise is not None:
         labels = noisy_labels(clean, num_classes, label_noise, seed)
-    worse = Subset(source, indices, labels)
+    modified = Subset(source, indices, labels)
     described = {
         "long_tail": long_tail,
         "label_noise": label_noise,
@@ -127,8 +127,8 @@ def modify_training_set(
         "labels_exchanged": int((labels != clean).sum()),
         "labels_sha256": labels_digest(indices, labels),
     }
-    worse.info = dataclasses.replace(source.info, origin={**source.info.origin, **described})
-    return worse
+    modified.info = dataclasses.replace(source.info, origin={**source.info.origin, **described})
+    return modified
 
 
 def labels_digest(indices: np.ndarray, labels: np.ndarray) -> str:

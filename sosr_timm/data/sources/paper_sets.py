@@ -1,4 +1,4 @@
-"""The papers' data sets by name: prepared folders, torchvision's layouts, and plain folders of the official size."""
+"""The papers' data sets by name: prepared, in torchvision's layouts, or as class directories of official size."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KNOWN = {
     "cifar100": SourceInfo(100, 3, 32, CIFAR_MEAN, CIFAR_STD),
     "tiny_imagenet": SourceInfo(200, 3, 64, (0.4802, 0.4481, 0.3975), (0.2770, 0.2691, 0.2821)),
 }
-# torchvision's class, the folder it looks for, and how it is told the split.
+# torchvision's class, the directory that it looks for, and how it is told the split.
 TORCHVISION = {
     "cifar10": ("CIFAR10", "cifar-10-batches-py"),
     "cifar100": ("CIFAR100", "cifar-100-python"),
@@ -43,7 +43,7 @@ def open_paper_set(name: str, split: str, root: str | None, download: bool) -> I
     Args:
         name: of the data set.
         split: "train", "validation" or one of their synonyms; "trainval" where there are three parts.
-        root: prepared folder, folder that torchvision's class reads, or folder of class directories.
+        root: prepared directory, directory that torchvision's class reads, or class directories.
         download: let torchvision fetch what it can.
 
     Raises:
@@ -53,7 +53,7 @@ def open_paper_set(name: str, split: str, root: str | None, download: bool) -> I
     parts = official_splits(split, name, tuple(spec.counts))
     folder = Path(root or "data")
     if not download and not folder.is_dir():
-        where = f"no folder {folder}" if root else "its folder is not named (--data-dir)"
+        where = f"directory {folder} does not exist" if root else "name its directory with --data-dir"
         raise UserError(f"{name}: {where}; {how_to_get(spec)}")
     sources = [_open_part(spec, folder, part, download) for part in parts]
     return sources[0] if len(sources) == 1 else Joined(sources)
@@ -68,7 +68,7 @@ def _open_part(spec: DataSpec, folder: Path, part: str, download: bool) -> Image
     if classes != spec.num_classes or len(source) != spec.counts[part]:
         raise UserError(
             f"{folder} has {len(source):,} images of {classes} classes in {part}; {spec.name} has "
-            f"{spec.counts[part]:,} of {spec.num_classes} (without --dataset a folder may hold any)"
+            f"{spec.counts[part]:,} of {spec.num_classes} (without --dataset a directory may hold any)"
         )
     return source
 
@@ -128,7 +128,7 @@ def _open_unprepared(spec: DataSpec, folder: Path, part: str, download: bool) ->
         source = open_path(str(folder), part)
         source.info = dataclasses.replace(KNOWN.get(spec.name, SourceInfo()), **_classes(source.info))
         return source
-    raise UserError(f"{spec.name}: nothing of it in {folder}; {how_to_get(spec)}")
+    raise UserError(f"{spec.name}: no files of it in {folder}; {how_to_get(spec)}")
 
 
 def _classes(info: SourceInfo) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _open_with_torchvision(spec: DataSpec, folder: Path, part: str, download: bo
 
 
 def _refuse_voc(split: str, root: str | None, download: bool) -> ImageSource:
-    raise UserError("data set 'voc' is for detection: its images have several labels each, not one")
+    raise UserError("data set 'voc' is for detection: its images have several labels each")
 
 
 for _name in PREPARATIONS:

@@ -14,7 +14,8 @@ class ReaderOptions:
     """Names of fields, under timm's names.
 
     Attributes:
-        input_key: field of the image ("image"); for folders the file endings that count, separated by semicolons.
+        input_key: field of the image ("image"); column of the paths in a table; for directories and archives the file
+            endings that count, separated by semicolons.
         target_key: field of the target ("label"), or several with commas: one label for each that is above 0.
         target_format: "indices": a class index or a list of them; "multihot": a vector with an entry for each class.
         trust_remote_code: run the loading script that comes with a data set of the Hub.
@@ -39,11 +40,11 @@ class ReaderOptions:
         return given | ({"trust_remote_code": True} if self.trust_remote_code else {})
 
     def refuse(self, dataset: str, *taken: str) -> None:
-        """Raise where something is given that the data set has no use for.
+        """Raise where something is given that has no effect on the data set.
 
         Args:
             dataset: its name, for the message.
-            taken: what it has a use for.
+            taken: what has an effect on it.
 
         Raises:
             UserError: with the flag.

@@ -19,14 +19,14 @@ def read_real_labels(path: str, names: Sequence[str], num_classes: int) -> list[
 
     Args:
         path: of the JSON file, a list of lists: entry i - 1 holds the classes of `ILSVRC2012_val_` i in eight digits.
-        names: of the images, with or without their folders.
-        num_classes: of the network.
+        names: of the images, with or without their directories.
+        num_classes: of the model.
 
     Returns:
         for each name a set; an empty one means that no class fits and the image does not count.
 
     Raises:
-        UserError: no such file, no such list in it, a class that the network has not, or an image that is not
+        UserError: no such file, no such list in it, a class that the model does not have, or an image that is not
             ImageNet's.
     """
     try:
@@ -41,7 +41,7 @@ def read_real_labels(path: str, names: Sequence[str], num_classes: int) -> list[
         fits = isinstance(classes, list) and all(type(index) is int and 0 <= index < num_classes for index in classes)
         if not fits:
             raise UserError(
-                f"--real-labels {path}, entry {position}: {str(classes)[:60]} is no list of classes from 0 to "
+                f"--real-labels {path}, entry {position}: {str(classes)[:60]} is not a list of classes from 0 to "
                 f"{num_classes - 1}"
             )
     found = []
@@ -50,7 +50,7 @@ def read_real_labels(path: str, names: Sequence[str], num_classes: int) -> list[
         position = int(number[1]) - 1 if number else -1
         if not 0 <= position < len(content):
             raise UserError(
-                f"--real-labels: {name} is no image that the file speaks of; it has ILSVRC2012_val_00000001 to "
+                f"--real-labels: {name} is not in the file, which has ILSVRC2012_val_00000001 to "
                 f"ILSVRC2012_val_{len(content):08d}"
             )
         found.append(frozenset(content[position]))

@@ -1,4 +1,4 @@
-"""A data set as this package sees it: images by index with the name of each, so that a bad one can be named."""
+"""The data set of this package: images by index, each with a name for messages."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from sosr_timm.errors import UserError
 
 @dataclass(frozen=True)
 class SourceInfo:
-    """What a data set says of itself; None where it does not say.
+    """Facts about a data set; None where one is not known.
 
     Attributes:
         num_classes: number of classes.
         in_chans: channels of the images as stored.
-        image_size: pixels of a side, where all images are square and alike.
+        image_size: pixels of a side, where all images are squares of one size.
         mean: of the pixels in [0, 1], a value per channel.
         std: of the pixels in [0, 1], a value per channel.
         class_names: in the order of the labels.
-        origin: what a run's record should say of where images and labels come from; everything JSON can hold.
+        origin: where images and labels come from, for a run's record; only what JSON can hold.
         multi_hot: an image has any number of labels: `load` gives a float32 vector of length num_classes, 1 where a
             label applies, instead of a class index.
     """
@@ -53,7 +53,7 @@ class ImageSource(ABC):
     """Images and labels by index.
 
     Attributes:
-        info: what is known of the whole set.
+        info: about the data set.
     """
 
     info: SourceInfo = SourceInfo()
@@ -71,16 +71,16 @@ class ImageSource(ABC):
         """
 
     def read_labels(self) -> np.ndarray:
-        """(N,) int64, or (N, K) float32 where `info.multi_hot`: every label, by loading each image where need be."""
+        """(N,) int64, or (N, K) float32 where `info.multi_hot`: every label, if need be by loading each image."""
         labels = [self.load(index)[1] for index in range(len(self))]
         return np.array(labels, dtype=np.float32 if self.info.multi_hot else np.int64)
 
     def name(self, index: int) -> str:
-        """What to call the image in a message: its path where it has one."""
+        """The image's name for messages: its path where it has one."""
         return f"image {index}"
 
     def key(self, index: int) -> str:
-        """What the image is called wherever the data set is: its path below the data set's, where it has one."""
+        """The image's name wherever the data set is stored: its path below the data set's, where it has one."""
         return self.name(index)
 
     def fingerprint(self) -> str:
@@ -97,7 +97,7 @@ class ArraySource(ImageSource):
     Args:
         images: (N, H, W) or (N, H, W, 3) uint8.
         labels: (N,) integers, or (N, K) float32 where `info.multi_hot`.
-        info: of the whole set.
+        info: about the data set.
         title: of the set, for messages.
     """
 
@@ -124,11 +124,11 @@ class ArraySource(ImageSource):
 
 
 class ReaderSource(ImageSource):
-    """timm's readers (folder, tar, Hugging Face datasets): files by index.
+    """Images of timm's readers (directories, tar files, Hugging Face datasets).
 
     Args:
         reader: of `timm.data.create_dataset(...)`.
-        info: of the whole set.
+        info: about the data set.
     """
 
     def __init__(self, reader: Any, info: SourceInfo):
@@ -145,7 +145,7 @@ class ReaderSource(ImageSource):
         return image, int(label)
 
     def read_labels(self) -> np.ndarray:
-        # timm's reader of tar files keeps them apart, the one of folders beside the paths.
+        # timm's reader of tar files has them in a list of their own, that of directories beside the paths.
         labels = getattr(self.reader, "targets", None)
         if labels is None and hasattr(self.reader, "samples"):
             labels = [label for _, label in self.reader.samples]
@@ -190,9 +190,9 @@ class Subset(ImageSource):
     """Some images of another source.
 
     Args:
-        source: the whole.
+        source: all images.
         indices: which, in order.
-        labels: (len(indices),) int64, to use in place of the source's own; None keeps those.
+        labels: (len(indices),) int64, instead of the source's own; None: the source's.
     """
 
     def __init__(self, source: ImageSource, indices: np.ndarray, labels: np.ndarray | None = None):
@@ -220,13 +220,13 @@ class Subset(ImageSource):
 
 
 def spread(source: ImageSource, count: int | None) -> ImageSource:
-    """`count` samples of a source, spread over it evenly (folders are sorted by class, so the first ones would not do).
+    """`count` samples of a source, spread over it evenly, because class directories are sorted by class.
 
     Raises:
         UserError: less than one sample.
     """
     if count is not None and count < 1:
-        raise UserError(f"{count} samples of a split were asked for; it takes at least 1")
+        raise UserError(f"{count} samples of a split were asked for; at least 1 is needed")
     if count is None or count >= len(source):
         return source
     return Subset(source, np.linspace(0, len(source), count, endpoint=False).astype(np.int64))
@@ -236,7 +236,7 @@ class Joined(ImageSource):
     """The images of several sources of the same classes.
 
     Args:
-        sources: at least one; what is known of the first holds for all.
+        sources: at least one; all have the `info` of the first.
     """
 
     def __init__(self, sources: list[ImageSource]):

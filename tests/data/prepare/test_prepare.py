@@ -123,14 +123,14 @@ def test_a_second_time_changes_nothing_and_another_set_is_not_written_over(tmp_p
     assert (tmp_path / "made" / "manifest.json").stat().st_mtime_ns == before.st_mtime_ns
     other = small("cub200", tmp_path / "archives")
     said = refusal(other, tmp_path / "archives", tmp_path / "made")
-    assert said == f"{tmp_path / 'made'} holds flowers102; name another folder for cub200"
+    assert said == f"{tmp_path / 'made'} holds flowers102; name another directory for cub200"
     (tmp_path / "made" / "train" / "001" / "image_00001.jpg").unlink()
     assert refusal(preparation, tmp_path, tmp_path / "made").startswith(
         f"{tmp_path / 'made' / 'train/001/image_00001.jpg'} is missing (1 such files in train)"
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("x")
-    assert "mine is in the way" in refusal(other, tmp_path / "archives", tmp_path / "mine")
+    assert "mine exists already: name a directory" in refusal(other, tmp_path / "archives", tmp_path / "mine")
 
 
 def test_an_interrupted_preparation_goes_on(tmp_path, monkeypatch):
@@ -172,7 +172,10 @@ def test_a_full_disk_is_one_line_and_the_rest_follows_later(tmp_path, monkeypatc
 
     monkeypatch.setattr(os, "replace", full)
     said = refusal(preparation, tmp_path / "archives", tmp_path / "made")
-    assert said.startswith(f"{tmp_path / 'made'} could not be written (No space left on device; ") and "goes on" in said
+    assert (
+        said.startswith(f"{tmp_path / 'made'} could not be written (No space left on device; ")
+        and "continues from what is in" in said
+    )
     monkeypatch.undo()
     assert not (tmp_path / "made").exists()
     assert not list((tmp_path / ".made.unfinished").rglob("*.tmp"))
@@ -234,7 +237,7 @@ def test_a_member_outside_of_the_folder_is_refused(tmp_path, member):
     preparation = small("cub200", tmp_path / "archives")
     tar(tmp_path / "archives" / "CUB_200_2011.tgz", {member: b"x"})
     said = refusal(preparation, tmp_path / "archives", tmp_path / "made", allow_subset=True)
-    assert "would lie outside of the folder" in said and nothing_left(tmp_path)
+    assert "would be outside of the directory" in said and nothing_left(tmp_path)
 
 
 def test_a_list_cannot_lead_outside_of_the_folder(tmp_path):
@@ -294,8 +297,8 @@ def test_a_missing_archive_says_where_it_comes_from(tmp_path, name):
 @pytest.mark.parametrize(
     ("damage", "said"),
     [
-        (lambda rows: rows[:-1], "bytes are no whole number of images of 3,074 bytes"),
-        (lambda rows: b"", "0 bytes are no whole number of images"),
+        (lambda rows: rows[:-1], "bytes are not a multiple of the 3,074 bytes of an image"),
+        (lambda rows: b"", "0 bytes are not a multiple"),
         (lambda rows: rows[:1] + b"\x64" + rows[2:], "image 0 has the label 100, of 100 classes"),
     ],
 )
@@ -336,7 +339,7 @@ def test_the_command_line(tmp_path, capsys):
     assert main(["check", str(tmp_path / "made")]) == 2
     said = capsys.readouterr()
     assert said.out.startswith("test_batch.bin was changed (SHA-256 ")
-    assert "1 files are not as they were prepared, the first: test_batch.bin was changed" in said.err
+    assert "1 files differ from what was prepared, the first: test_batch.bin was changed" in said.err
     assert main(["prepare", "cifar", "a", "b"]) == 2
     assert "did you mean 'cifar10'" in capsys.readouterr().err
     assert main(["check", str(tmp_path)]) == 2
@@ -355,7 +358,7 @@ def test_a_check_finds_what_is_missing_and_what_is_too_much(tmp_path):
     with pytest.raises(UserError, match=r"test\.sha256 was changed since"):
         check_folder(tmp_path / "made")
     (tmp_path / "made" / "manifest.json").write_text("{}")
-    with pytest.raises(UserError, match=r"is no manifest of a prepared data set \(no 'format'\)"):
+    with pytest.raises(UserError, match=r"is not the manifest of a prepared data set \(no 'format'\)"):
         check_folder(tmp_path / "made")
 
 

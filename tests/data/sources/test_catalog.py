@@ -147,7 +147,7 @@ def test_parts_that_do_not_belong_together(tmp_path):
 @pytest.mark.parametrize(
     ("name", "said"),
     [
-        ("digit", "unknown data set 'digit': did you mean 'digits'? (or a folder with --data-dir, timm's torch/NAME"),
+        ("digit", "unknown data set 'digit': did you mean 'digits'? (or a path with --data-dir, timm's torch/NAME"),
         ("fashion-mnist", "unknown data set 'fashion-mnist': did you mean 'fashion_mnist'?"),
         ("torch", "unknown data set 'torch': known: aircraft, cifar10, cifar100, cub200, digits, fashion_mnist, "),
         ("imagenett", "unknown data set 'imagenett': did you mean 'imagenet'"),
@@ -164,7 +164,7 @@ def test_an_unknown_name_is_refused(name, said):
 
 def test_a_class_map_needs_a_folder():
     assert refusal("digits", None, "train", class_map="x.txt").startswith(
-        "--class-map is for folders of class directories"
+        "--class-map is for class directories, archives and tables"
     )
 
 

@@ -148,7 +148,7 @@ def test_a_class_map_numbers_and_selects(tmp_path):
     ("content", "said"),
     [
         (b"cat\n\ndog\n", "map.txt, line 2: empty; every line is one class"),
-        (b"cat\ndog\ncat\n", "map.txt, line 3: 'cat' stands there twice"),
+        (b"cat\ndog\ncat\n", "map.txt, line 3: 'cat' is listed twice"),
         (b"\n", "map.txt is empty"),
         (b"\x80\x04\x95pickle", "map.txt: cannot be read ('utf-8' codec"),
         (b"horse\n", "Found 0 images in subfolders of"),

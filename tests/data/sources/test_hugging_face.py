@@ -144,12 +144,12 @@ def test_a_class_map_numbers_text_labels(tmp_path):
     [
         (["cat", None], "an image has no label, its 'label' is empty"),
         ([0, 1, None], "an image has no label, its 'label' is empty"),
-        ([0, 1, -1], "label -1 is no class (there are 2)"),
-        ([0, 2, 1], "label 2 is no class (there are 2)"),
-        ([0.0, 0.5], "label 0.5 is no class; --target-key names the field of the labels"),
+        ([0, 1, -1], "label -1 is not a class (there are 2)"),
+        ([0, 2, 1], "label 2 is not a class (there are 2)"),
+        ([0.0, 0.5], "label 0.5 is not a class; --target-key names the field of the labels"),
     ],
 )
-def test_a_label_that_is_no_class_is_named_before_an_image_is_blamed(tmp_path, labels, said):
+def test_a_label_that_is_not_a_class_is_named_before_an_image_is_blamed(tmp_path, labels, said):
     name = write_split(tmp_path / "data", "train", labels)
     reading = ReaderOptions(num_classes=2)
     assert refusal(name, str(tmp_path / "cache"), "train", reading=reading).endswith(f"split 'train': {said}")

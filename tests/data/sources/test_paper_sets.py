@@ -109,9 +109,11 @@ def test_a_changed_folder_is_refused_and_the_file_named(tmp_path):
 def test_nothing_there_says_what_to_get(tmp_path, name):
     spec = PREPARATIONS[name].spec
     advice = f"get {', '.join(archive.file for archive in spec.archives)} from {spec.page}, then: sosr-data"
-    assert refusal(name, None, "train").startswith(f"{name}: its folder is not named (--data-dir); {advice}")
-    assert refusal(name, str(tmp_path / "x"), "train").startswith(f"{name}: no folder {tmp_path / 'x'}; {advice}")
-    assert refusal(name, str(tmp_path), "train").startswith(f"{name}: nothing of it in {tmp_path}; {advice}")
+    assert refusal(name, None, "train").startswith(f"{name}: name its directory with --data-dir; {advice}")
+    assert refusal(name, str(tmp_path / "x"), "train").startswith(
+        f"{name}: directory {tmp_path / 'x'} does not exist; {advice}"
+    )
+    assert refusal(name, str(tmp_path), "train").startswith(f"{name}: no files of it in {tmp_path}; {advice}")
 
 
 def test_voc_is_no_set_of_single_labels(tmp_path):
@@ -121,7 +123,7 @@ def test_voc_is_no_set_of_single_labels(tmp_path):
 def test_a_plain_folder_must_have_the_official_counts(tmp_path, monkeypatch):
     root = class_folders(tmp_path, classes=("n01", "n02"), splits=("train", "val"))
     assert refusal("imagenet", str(root), "train") == (
-        f"{root} has 6 images of 2 classes in train; imagenet has 1,281,167 of 1000 (without --dataset a folder may "
+        f"{root} has 6 images of 2 classes in train; imagenet has 1,281,167 of 1000 (without --dataset a directory may "
         "hold any)"
     )
     preparation = small("imagenet", tmp_path / "archives")
@@ -200,7 +202,7 @@ def test_a_run_on_a_part_of_cifar100_trains_and_says_that_it_is_one(tmp_path, ca
     arguments += ("--warmup-epochs", "0", "--label-noise", "0.4", "--workers", "0", "--output", tmp_path / "output")
     assert train_here(*arguments) == 0
     said = "".join(capsys.readouterr())
-    assert "the data set is only a part of cifar100: its figures are not comparable" in " ".join(said.split())
+    assert "the data set is only a part of cifar100: its metrics are not comparable" in " ".join(said.split())
     run = only_run(tmp_path / "output")
     record = load_result(run.path / "result.json")
     assert record.dataset == "cifar100" and record.data["subset"] is True and record.data["label_noise"] == 0.4

@@ -185,7 +185,7 @@ def test_a_policy_out_of_the_authors_file_which_is_not_run(tmp_path, capsys, mon
     assert (tmp_path / "fast.yaml").read_text().startswith("# fa_reduced_cifar10 of archive.py (SHA-256 ")
     assert main(["policy", "archive.py", "another", "other.yaml"]) == 0
     assert yaml.safe_load((tmp_path / "other.yaml").read_text()) == [[["ShearX", 0.5, 0.5]]]
-    for function, said in (("fa_cifar10", "did you mean 'fa_reduced_cifar10'"), ("computed", "is no plain data")):
+    for function, said in (("fa_cifar10", "did you mean 'fa_reduced_cifar10'"), ("computed", "is not plain data")):
         assert main(["policy", "archive.py", function, "none.yaml"]) == 2
         assert said in capsys.readouterr().err
     assert main(["policy", "missing.py", "f", "none.yaml"]) == 2
