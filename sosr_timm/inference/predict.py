@@ -24,7 +24,7 @@ from sosr_timm.inference.unlabelled import NO_LABEL, UnlabelledImages, find_imag
 from sosr_timm.metrics.calibration import in_float64
 from sosr_timm.options.inference import ExecutionOptions, PredictOptions
 from sosr_timm.options.load import Loaded
-from sosr_timm.options.validate import SubjectOptions
+from sosr_timm.options.validate import EvaluatedModelOptions
 from sosr_timm.setup.stored_run import StoredRun
 from sosr_timm.tracking.console import logger, show_log
 from sosr_timm.training.evaluate import to_device
@@ -93,7 +93,7 @@ def run_prediction(loaded: Loaded[PredictOptions]) -> int:
 
 def _start(options: PredictOptions, run: StoredRun | None) -> Processes:
     execution = options.execution
-    amp, amp_dtype = precision_of(as_evaluated(options.model, execution).subject, [run] if run else [])
+    amp, amp_dtype = precision_of(as_evaluated(options.model, execution).model, [run] if run else [])
     processes = start_processes(amp=amp, amp_dtype=amp_dtype, expected=execution.num_processes, device=execution.device)
     show_log(processes.is_main, to_stderr=True)
     return processes
@@ -141,8 +141,8 @@ def predict(
     Raises:
         UserError: logits that are not finite, or too little memory for a single image.
     """
-    subject = SubjectOptions(channels_last=execution.channels_last)
-    module, form = together(processes, lambda: place(model.module, model.image_format, subject, processes.device))
+    chosen = EvaluatedModelOptions(channels_last=execution.channels_last)
+    module, form = together(processes, lambda: place(model.module, model.image_format, chosen, processes.device))
     reasons: dict[int, str] = {}
     k = min(topk or len(model.class_names), len(model.class_names))
 

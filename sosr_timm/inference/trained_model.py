@@ -19,7 +19,7 @@ from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.inference import ExecutionOptions, TrainedModelOptions
 from sosr_timm.options.task import is_multi_label
-from sosr_timm.options.validate import EvaluationDataOptions, SubjectOptions, ValidateOptions
+from sosr_timm.options.validate import EvaluatedModelOptions, EvaluationDataOptions, ValidateOptions
 from sosr_timm.setup.model import NO_LAYOUT
 from sosr_timm.setup.stored_run import (
     StoredRun,
@@ -61,7 +61,7 @@ class TrainedModel:
 def as_evaluated(options: TrainedModelOptions, execution: ExecutionOptions | None = None) -> ValidateOptions:
     """The options that validate.py would have for the same model."""
     execution = execution or ExecutionOptions()
-    subject = SubjectOptions(
+    chosen = EvaluatedModelOptions(
         model=options.model,
         pretrained=not options.checkpoint,
         checkpoint=options.checkpoint,
@@ -83,7 +83,7 @@ def as_evaluated(options: TrainedModelOptions, execution: ExecutionOptions | Non
         interpolation=options.interpolation,
         input_img_mode=options.input_img_mode,
     )
-    return ValidateOptions(subject, data)
+    return ValidateOptions(chosen, data)
 
 
 def find_trained_run(options: TrainedModelOptions) -> StoredRun | None:

@@ -33,9 +33,12 @@ from sosr_timm.options.train_data import INTERPOLATIONS
 
 
 @dataclass
-class SubjectOptions:
-    subject: str | None = flag(
-        None, "run folder or checkpoint to evaluate; else the folder of the data set", positional=True
+class EvaluatedModelOptions:
+    run: str | None = flag(
+        None,
+        "run folder or checkpoint to evaluate; else the folder of the data set",
+        positional=True,
+        also=("--subject",),
     )
     model: str | None = flag(
         None,
@@ -175,6 +178,6 @@ class ValidateOptions:
     foreign: ClassVar[dict[str, Foreign]] = VALIDATE_FOREIGN
     different: ClassVar[dict[str, Difference]] = VALIDATE_DIFFERENT
 
-    subject: SubjectOptions = dataclasses.field(default_factory=SubjectOptions)
+    model: EvaluatedModelOptions = dataclasses.field(default_factory=EvaluatedModelOptions)
     data: EvaluationDataOptions = dataclasses.field(default_factory=EvaluationDataOptions)
     report: ReportOptions = dataclasses.field(default_factory=ReportOptions)

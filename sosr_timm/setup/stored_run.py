@@ -145,24 +145,24 @@ def model_by_name(options: ValidateOptions, info: SourceInfo, keep_head: bool = 
     Raises:
         UserError: an unknown model, or weights that are missing, foreign, or of another number of classes.
     """
-    subject, data = options.subject, options.data
-    if subject.use_ema and not subject.checkpoint:
+    chosen, data = options.model, options.data
+    if chosen.use_ema and not chosen.checkpoint:
         raise UserError("--use-ema needs a run folder or a --checkpoint with EMA weights")
-    check_model_name(subject.model)
-    pretrained = subject.pretrained or (subject.model.startswith(NO_LAYOUT) and not subject.checkpoint)
-    if not subject.checkpoint and not pretrained:
-        raise UserError(f"--model {subject.model}: whose weights? Add --pretrained or --checkpoint FILE")
-    own_classes = published_config(subject.model).get("num_classes") if pretrained else None
-    num_classes = subject.num_classes
+    check_model_name(chosen.model)
+    pretrained = chosen.pretrained or (chosen.model.startswith(NO_LAYOUT) and not chosen.checkpoint)
+    if not chosen.checkpoint and not pretrained:
+        raise UserError(f"--model {chosen.model}: whose weights? Add --pretrained or --checkpoint FILE")
+    own_classes = published_config(chosen.model).get("num_classes") if pretrained else None
+    num_classes = chosen.num_classes
     if keep_head:
         info = dataclasses.replace(info, num_classes=None)
         num_classes = num_classes or own_classes
     model_options = ModelOptions(
-        model=subject.model,
-        pretrained=pretrained and not subject.checkpoint,
+        model=chosen.model,
+        pretrained=pretrained and not chosen.checkpoint,
         num_classes=num_classes,
-        in_chans=subject.in_chans,
-        gp=subject.gp,
+        in_chans=chosen.in_chans,
+        gp=chosen.gp,
         img_size=data.img_size,
         input_size=data.input_size,
         crop_pct=data.crop_pct,
@@ -170,16 +170,16 @@ def model_by_name(options: ValidateOptions, info: SourceInfo, keep_head: bool = 
         mean=data.mean,
         std=data.std,
         interpolation=data.interpolation,
-        model_kwargs=subject.model_kwargs,
+        model_kwargs=chosen.model_kwargs,
     )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         model = create_model(model_options, info)
-    if subject.checkpoint:
-        load_weights(model, subject.checkpoint, subject.use_ema)
+    if chosen.checkpoint:
+        load_weights(model, chosen.checkpoint, chosen.use_ema)
     elif own_classes not in (None, model.num_classes):
         raise UserError(
-            f"the weights of {subject.model} have {own_classes} classes, the data set {model.num_classes}; "
+            f"the weights of {chosen.model} have {own_classes} classes, the data set {model.num_classes}; "
             "--valid-labels names the part of the classes that a data set has"
         )
     return model, image_format(model_options, info, model, data.input_img_mode, not data.use_train_size)

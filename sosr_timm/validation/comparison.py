@@ -35,12 +35,12 @@ class Side:
 
     Attributes:
         title: as it was named.
-        subject: to evaluate, or None where predictions are there.
+        evaluated: to evaluate, or None where predictions are there.
         predictions: of a file, or None.
     """
 
     title: str
-    subject: EvaluatedModel | None = None
+    evaluated: EvaluatedModel | None = None
     predictions: Predictions | None = None
 
 
@@ -50,17 +50,17 @@ def find_sides(options: ValidateOptions) -> tuple[Side, Side]:
     Raises:
         UserError: one of them is nothing that can be evaluated, or something else is named beside them.
     """
-    subject = options.subject
-    if subject.model or subject.checkpoint:
+    chosen = options.model
+    if chosen.model or chosen.checkpoint:
         raise UserError("--compare names what is evaluated: leave out --model and --checkpoint")
-    first, second = (_side(name, options) for name in subject.compare)
+    first, second = (_side(name, options) for name in chosen.compare)
     return first, second
 
 
 def _side(name: str, options: ValidateOptions) -> Side:
     if name.endswith(".npz"):
         return Side(name, predictions=read_predictions(name))
-    run = find_run(name, options.subject.which)
+    run = find_run(name, options.model.which)
     if run is not None:
         return Side(name, EvaluatedModel(name_of_run(run), options, run))
     if Path(name).exists():
@@ -69,8 +69,8 @@ def _side(name: str, options: ValidateOptions) -> Side:
         check_model_name(name)
     except UserError as error:
         raise UserError(f"--compare {name}: no such folder, no such file, and {error}") from None
-    subject = replace(options.subject, model=name, pretrained=True)
-    return Side(name, EvaluatedModel(name, replace(options, subject=subject)))
+    chosen = replace(options.model, model=name, pretrained=True)
+    return Side(name, EvaluatedModel(name, replace(options, model=chosen)))
 
 
 def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], processes: Processes) -> int:
@@ -92,8 +92,8 @@ def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], pr
     if a.target.shape != b.target.shape or (a.target != b.target).any():
         raise UserError(f"{sides[0].title} and {sides[1].title}: the same images have other labels (--class-map?)")
     record = {
-        "a": found[0].subject,
-        "b": found[1].subject,
+        "a": found[0].model,
+        "b": found[1].model,
         "data": found[0].data,
         **compare_correct(a.correct, b.correct, seed=options.report.seed),
         "test": "exact McNemar test, two-sided",
@@ -106,9 +106,9 @@ def run_comparison(sides: tuple[Side, Side], loaded: Loaded[ValidateOptions], pr
 
 def _source(side: Side, sides: tuple[Side, Side], options: ValidateOptions) -> ImageSource | None:
     """The images of a side; a model without data of its own takes those of the run it is compared with."""
-    if side.subject is None:
+    if side.evaluated is None:
         return None
-    runs = [other.subject.run for other in (side, *sides) if other.subject and other.subject.run]
+    runs = [other.evaluated.run for other in (side, *sides) if other.evaluated and other.evaluated.run]
     return evaluation_source(options, runs[0] if runs else None)
 
 
@@ -117,7 +117,7 @@ def _check_same(sides: tuple[Side, Side], sources: list[ImageSource | None], opt
     for side, source in zip(sides, sources, strict=True):
         known = side.predictions
         prints.append(known.fingerprint if known else source.fingerprint())
-        data = known.data if known else data_name(options, side.subject.run)
+        data = known.data if known else data_name(options, side.evaluated.run)
         names.append(f"{side.title} on {len(known.samples.target) if known else len(source)} images of {data}")
     if prints[0] != prints[1]:
         raise UserError(
@@ -130,7 +130,7 @@ def _predictions(
 ) -> Predictions:
     if side.predictions is not None:
         return side.predictions
-    found = evaluate_model(side.subject, loaded, processes, source, loaded.options.data.retry)
+    found = evaluate_model(side.evaluated, loaded, processes, source, loaded.options.data.retry)
     weights, samples = next(iter(found.samples.items()))
     name = found.record["subject"] + ("" if weights == "weights" else f" ({WEIGHTS[weights]})")
     return Predictions(samples, name, found.record["data"], source.fingerprint())
@@ -149,7 +149,7 @@ def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateO
     chance = f"p = {record['p_value']:.4g} ({record['test']})"
     spread = f"{low:+.2f} to {high:+.2f} ({record['interval_method']}, {record['resamples']:,} resamples)"
     output.line(f"B - A: {record['difference']:+.2f} points, 95 % interval {spread}; {chance}")
-    run = sides[0].subject.run if sides[0].subject else None
+    run = sides[0].evaluated.run if sides[0].evaluated else None
     folder = options.report.output or (run.folder.path if run else None)
     try:
         if folder:

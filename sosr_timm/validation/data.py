@@ -33,10 +33,10 @@ def evaluation_source(options: ValidateOptions, run: StoredRun | None) -> ImageS
         data.target_key,
         data.target_format or None,
         data.dataset_trust_remote_code,
-        options.subject.num_classes,
+        options.model.num_classes,
     )
     if run is None:
-        root = root or options.subject.subject
+        root = root or options.model.run
     elif of_run:
         stored = run.options.data
         dataset, root, class_map = stored.dataset, stored.data or stored.data_dir, class_map or stored.class_map
@@ -63,7 +63,7 @@ def data_name(options: ValidateOptions, run: StoredRun | None) -> str:
     if named:
         return named
     if run is None:
-        return str(options.subject.subject)
+        return str(options.model.run)
     stored = run.options.data
     return stored.dataset or str(stored.data or stored.data_dir)
 
@@ -100,7 +100,7 @@ def choose_classes(
     data, found = options.data, info.num_classes
     if not data.valid_labels:
         # A model may have more outputs than its data set has classes; another data set with fewer needs to be meant.
-        meant = found == trained_classes or options.subject.num_classes == network_classes
+        meant = found == trained_classes or options.model.num_classes == network_classes
         fewer = found is not None and found < network_classes and meant and not info.multi_hot
         if found not in (None, network_classes) and not fewer:
             raise UserError(f"the network has {network_classes} classes, the data set {found}")

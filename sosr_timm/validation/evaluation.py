@@ -1,4 +1,4 @@
-"""The evaluation of one subject: its networks, its images, its figures."""
+"""The evaluation of one evaluated: its networks, its images, its figures."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ class Evaluation:
 
 
 def evaluate_model(
-    subject: EvaluatedModel, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
+    evaluated: EvaluatedModel, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
 ) -> Evaluation:
-    """Every set of weights of a subject on the same images; what fails on one process fails on all.
+    """Every set of weights of a evaluated on the same images; what fails on one process fails on all.
 
     Args:
-        subject: to evaluate.
-        loaded: the options of all subjects, to tell what was given.
+        evaluated: to evaluate.
+        loaded: the options of all models, to tell what was given.
         processes: that share the work.
         source: of the images.
         retry: take smaller batches where memory runs out.
@@ -68,10 +68,10 @@ def evaluate_model(
     Raises:
         UserError: anything that whoever started the evaluation can mend.
     """
-    options, run = subject.options, subject.run
+    options, run = evaluated.options, evaluated.run
     data = options.data
-    task = task_of(subject, source)
-    networks, form = together(processes, lambda: _models(subject, source))
+    task = task_of(evaluated, source)
+    networks, form = together(processes, lambda: _models(evaluated, source))
     network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
     classes = choose_classes(options, source.info, network_classes, run.about.get("data_classes") if run else None)
     real = real_labels_of(options, source, classes)
@@ -81,7 +81,7 @@ def evaluate_model(
         stored = run.options.optimizer
         batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
     parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
-    record: dict[str, Any] = {"subject": subject.name, "data": data_name(options, run), "num_classes": classes.count}
+    record: dict[str, Any] = {"subject": evaluated.name, "data": data_name(options, run), "num_classes": classes.count}
     record |= {"weights": {}, "speed": {}}
     if is_multi_label(task):
         record |= {"task": task.task, "multilabel_threshold": task.multilabel_threshold}
@@ -101,7 +101,7 @@ def evaluate_model(
                 classes=classes.count,
                 table=new_table(task, order, classes.count, processes.device),
                 title=WEIGHTS[title],
-                channels_last=options.subject.channels_last,
+                channels_last=options.model.channels_last,
                 keep_logits=keeps_logits(options, len(source), classes.count),
                 interval=options.report.log_freq,
             )
@@ -141,10 +141,10 @@ def _calibrated(samples: Samples, options: ValidateOptions) -> dict[str, Any]:
         raise UserError(f"--temperature: {error}") from None
 
 
-def _models(subject: EvaluatedModel, source: ImageSource) -> tuple[dict[str, nn.Module], ImageFormat]:
-    options = subject.options
-    if subject.run is not None:
-        return models_of_run(subject.run, options.subject.use_ema), format_of_run(subject.run, options)
+def _models(evaluated: EvaluatedModel, source: ImageSource) -> tuple[dict[str, nn.Module], ImageFormat]:
+    options = evaluated.options
+    if evaluated.run is not None:
+        return models_of_run(evaluated.run, options.model.use_ema), format_of_run(evaluated.run, options)
     network, form = model_by_name(options, source.info, keep_head=bool(options.data.valid_labels))
     return {"weights": network}, form
 
@@ -154,7 +154,7 @@ def _place(
 ) -> tuple[nn.Module, ImageFormat]:
     return together(
         processes,
-        lambda: place(network, form, options.subject, processes.device, classes.allowed, classes.renumbered),
+        lambda: place(network, form, options.model, processes.device, classes.allowed, classes.renumbered),
     )
 
 

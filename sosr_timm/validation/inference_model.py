@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError
-from sosr_timm.options.validate import SubjectOptions
+from sosr_timm.options.validate import EvaluatedModelOptions
 
 
 class Placed(nn.Module):
@@ -65,7 +65,7 @@ def pooled_at_test_time(network: nn.Module, form: ImageFormat) -> tuple[nn.Modul
 def place(
     network: nn.Module,
     form: ImageFormat,
-    subject: SubjectOptions,
+    options: EvaluatedModelOptions,
     device: torch.device,
     allowed: Sequence[int] | None = None,
     renumbered: bool = True,
@@ -75,21 +75,21 @@ def place(
     Args:
         network: with its weights.
         form: what it is fed without test-time pooling.
-        subject: how it is to run.
+        options: how it is to run.
         device: where.
         allowed, renumbered: as in `Placed`.
 
     Raises:
         UserError: the network has no test-time pooling, or nothing to pool.
     """
-    if subject.reparam:
+    if options.reparam:
         network = reparameterize_model(network)
-    if subject.test_pool:
+    if options.test_pool:
         network, form = pooled_at_test_time(network, form)
-    dtype = getattr(torch, subject.model_dtype or "float32")
+    dtype = getattr(torch, options.model_dtype or "float32")
     network = network.to(device=device, dtype=dtype)
-    if subject.channels_last:
+    if options.channels_last:
         network = network.to(memory_format=torch.channels_last)
-    if subject.torchcompile:
-        network = torch.compile(network, backend=subject.torchcompile, mode=subject.torchcompile_mode)
+    if options.torchcompile:
+        network = torch.compile(network, backend=options.torchcompile, mode=options.torchcompile_mode)
     return Placed(network, dtype, allowed, renumbered).to(device), form

@@ -11,7 +11,7 @@ from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.titles import WEIGHTS
 from sosr_timm.options.load import Loaded, other_meanings
-from sosr_timm.options.validate import SubjectOptions, ValidateOptions
+from sosr_timm.options.validate import EvaluatedModelOptions, ValidateOptions
 from sosr_timm.setup.stored_run import StoredRun, find_run
 from sosr_timm.tracking.console import logger, show_log, show_notes
 from sosr_timm.validation.comparison import find_sides, run_comparison
@@ -37,20 +37,20 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
     """
     options = loaded.options
     check_options(options)
-    if options.subject.compare:
+    if options.model.compare:
         sides = find_sides(options)
-        processes = start(loaded, [side.subject.run for side in sides if side.subject and side.subject.run])
+        processes = start(loaded, [side.evaluated.run for side in sides if side.evaluated and side.evaluated.run])
         return run_comparison(sides, loaded, processes)
-    run = find_run(options.subject.subject, options.subject.which)
+    run = find_run(options.model.run, options.model.which)
     processes = start(loaded, [run] if run else [])
-    source = evaluation_source(options, run) if run or options.subject.model else None
-    subjects = find_models(options, run, source.info.num_classes if source else None)
+    source = evaluation_source(options, run) if run or options.model.model else None
+    models = find_models(options, run, source.info.num_classes if source else None)
     if is_list(options):
-        return evaluate_list(subjects, loaded, processes, source)
-    (subject,) = subjects
-    found = evaluate_model(subject, loaded, processes, source, options.data.retry)
+        return evaluate_list(models, loaded, processes, source)
+    (evaluated,) = models
+    found = evaluate_model(evaluated, loaded, processes, source, options.data.retry)
     if processes.is_main:
-        report(found, subject, source)
+        report(found, evaluated, source)
     return 0
 
 
@@ -61,33 +61,33 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
         UserError: two runs have other precisions.
     """
     options = loaded.options
-    subject = options.subject
-    amp, amp_dtype = precision_of(subject, runs)
+    chosen = options.model
+    amp, amp_dtype = precision_of(chosen, runs)
     processes = start_processes(
-        amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=subject.device
+        amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=chosen.device
     )
     show_log(processes.is_main, to_stderr=bool(options.report.json))
     show_notes([*loaded.notes, *other_meanings(options)])
     torch.manual_seed(options.report.seed)
-    if subject.fast_norm:
+    if chosen.fast_norm:
         from timm.layers import set_fast_norm
 
         set_fast_norm()
     return processes
 
 
-def precision_of(subject: SubjectOptions, runs: list[StoredRun]) -> tuple[bool, str]:
+def precision_of(chosen: EvaluatedModelOptions, runs: list[StoredRun]) -> tuple[bool, str]:
     """Whether mixed precision is on and its type: as given, else as the runs were trained.
 
     Raises:
         UserError: two runs have other precisions.
     """
-    if not runs or subject.amp or subject.model_dtype is not None:
-        return subject.amp, subject.amp_dtype
+    if not runs or chosen.amp or chosen.model_dtype is not None:
+        return chosen.amp, chosen.amp_dtype
     precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
     if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
         raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
-    return next(iter(precisions), (False, subject.amp_dtype))
+    return next(iter(precisions), (False, chosen.amp_dtype))
 
 
 def check_options(options: ValidateOptions) -> None:
@@ -96,30 +96,30 @@ def check_options(options: ValidateOptions) -> None:
     Raises:
         UserError: with what to do.
     """
-    subject, report = options.subject, options.report
+    chosen, report = options.model, options.report
     if report.num_gpu != 1:
         raise UserError(
             f"--num-gpu {report.num_gpu}: an evaluation takes one accelerator for each process; start it with "
             f"'torchrun --nproc_per_node {max(report.num_gpu, 2)} validate.py ...'"
         )
-    if subject.amp and subject.model_dtype not in (None, "float32"):
-        raise UserError(f"--model-dtype {subject.model_dtype} is for use without --amp")
+    if chosen.amp and chosen.model_dtype not in (None, "float32"):
+        raise UserError(f"--model-dtype {chosen.model_dtype} is for use without --amp")
     if is_list(options) and (report.predictions or report.per_class or report.output or report.temperature):
         raise UserError("--predictions, --per-class, --output and --temperature are for one model, not for a list")
-    if subject.compare and (report.predictions or report.per_class or report.temperature):
+    if chosen.compare and (report.predictions or report.per_class or report.temperature):
         raise UserError("--predictions, --per-class and --temperature are for one model, not for --compare")
     check_predictions_file(report.predictions)
     if report.results_file:
         format_of(report.results_file, report.results_format)
 
 
-def report(found: Evaluation, subject: EvaluatedModel, source: ImageSource) -> None:
+def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) -> None:
     """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
-    options = subject.options.report
+    options = evaluated.options.report
     output = Output(options.json)
     output.table(table_of(found.record, options.metrics_avg))
     try:
-        folder = Path(options.output) if options.output else subject.run and subject.run.folder.path
+        folder = Path(options.output) if options.output else evaluated.run and evaluated.run.folder.path
         if folder:
             write_folder(Path(folder), found, options.per_class)
     except OSError as error:
@@ -132,6 +132,6 @@ def report(found: Evaluation, subject: EvaluatedModel, source: ImageSource) -> N
             logger.info("predictions of the %s in %s", WEIGHTS[title], path)
     if options.results_file:
         form = format_of(options.results_file, options.results_format)
-        rows = rows_of(found.record, options.metrics_avg, subject.options.subject.checkpoint)
+        rows = rows_of(found.record, options.metrics_avg, evaluated.options.model.checkpoint)
         write_results(options.results_file, form, rows, found.record)
     output.result(found.record)

@@ -22,12 +22,12 @@ INTERRUPTED = 130
 
 
 def evaluate_list(
-    subjects: list[EvaluatedModel], loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource
+    models: list[EvaluatedModel], loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource
 ) -> int:
     """Evaluate one model after the other on the same images.
 
     Args:
-        subjects: the models.
+        models: the models.
         loaded: the options of all of them.
         processes: that share each evaluation.
         source: of the images.
@@ -42,19 +42,19 @@ def evaluate_list(
         _keep_old(Path(report.results_file))
     rows: list[dict[str, Any]] = []
     code = 0
-    for number, subject in enumerate(subjects, start=1):
-        checkpoint = subject.options.subject.checkpoint
-        logger.info("model %d of %d: %s %s", number, len(subjects), subject.name, checkpoint)
+    for number, evaluated in enumerate(models, start=1):
+        checkpoint = evaluated.options.model.checkpoint
+        logger.info("model %d of %d: %s %s", number, len(models), evaluated.name, checkpoint)
         try:
-            found = evaluate_model(subject, loaded, processes, source, retry=True)
+            found = evaluate_model(evaluated, loaded, processes, source, retry=True)
             rows += rows_of(found.record, report.metrics_avg, checkpoint)
         except KeyboardInterrupt:
-            logger.warning("interrupted: %d of %d models are done", number - 1, len(subjects))
+            logger.warning("interrupted: %d of %d models are done", number - 1, len(models))
             code = INTERRUPTED
             break
         except Exception as error:  # whatever is wrong with one model, the others go on
-            rows.append(failed_row(subject.name, checkpoint, error))
-            logger.warning("%s could not be evaluated: %s", subject.name, rows[-1]["error"])
+            rows.append(failed_row(evaluated.name, checkpoint, error))
+            logger.warning("%s could not be evaluated: %s", evaluated.name, rows[-1]["error"])
             code = 1
         if report.results_file and processes.is_main:
             write_results(report.results_file, form, rows)

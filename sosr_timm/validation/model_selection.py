@@ -39,9 +39,9 @@ def name_of_run(run: StoredRun) -> str:
 
 def is_list(options: ValidateOptions) -> bool:
     """Whether the options name several models, so that the failure of one must not lose the others."""
-    model = options.subject.model or ""
+    model = options.model.model or ""
     several = model == "all" or _is_pattern(model) or "," in model or _is_file_of_names(model)
-    return several or Path(options.subject.checkpoint or "?").is_dir()
+    return several or Path(options.model.checkpoint or "?").is_dir()
 
 
 def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: int | None) -> list[EvaluatedModel]:
@@ -55,33 +55,33 @@ def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: in
     Raises:
         UserError: nothing is named, two things are, a name or pattern that timm does not know.
     """
-    subject = options.subject
-    if run is not None and subject.model:
-        raise UserError(f"two things to evaluate: the run {subject.subject} and --model {subject.model}")
+    chosen = options.model
+    if run is not None and chosen.model:
+        raise UserError(f"two things to evaluate: the run {chosen.run} and --model {chosen.model}")
     if run is not None:
         return [EvaluatedModel(name_of_run(run), options, run)]
-    if subject.model is None:
-        named = subject.subject
+    if chosen.model is None:
+        named = chosen.run
         if named and Path(named).is_file():
             raise UserError(f"{named} does not say which model its weights are of: --model NAME --checkpoint {named}")
         if named and not Path(named).is_dir():
             raise UserError(f"{named}: no such run folder, checkpoint or data directory")
         raise UserError(f"{named or 'nothing to evaluate'}: name a run folder, a checkpoint, or a model with --model")
     if not is_list(options):
-        return [EvaluatedModel(subject.model, options)]
-    names = _names(subject.model, num_classes)
-    if subject.checkpoint:
+        return [EvaluatedModel(chosen.model, options)]
+    names = _names(chosen.model, num_classes)
+    if chosen.checkpoint:
         return _with_each_checkpoint(names, options)
     return [EvaluatedModel(name, _specialised(options, model=name, pretrained=True)) for name in names]
 
 
 def _specialised(options: ValidateOptions, **changes: object) -> ValidateOptions:
-    return replace(options, subject=replace(options.subject, **changes))
+    return replace(options, model=replace(options.model, **changes))
 
 
 def _with_each_checkpoint(names: list[str], options: ValidateOptions) -> list[EvaluatedModel]:
     """One model with every file of weights in a folder, in natural order of their names."""
-    folder = Path(options.subject.checkpoint)
+    folder = Path(options.model.checkpoint)
     if len(names) > 1 or not folder.is_dir():
         raise UserError(f"--checkpoint {folder} holds the weights of one model, and --model names {len(names)}")
     files = [path for path in folder.iterdir() if path.is_file() and path.name.endswith(WEIGHT_FILES)]

@@ -25,13 +25,13 @@ class Predictions:
 
     Attributes:
         samples: label, guesses, probabilities.
-        subject: that made them.
+        model: that made them.
         data: name of the images.
         fingerprint: of the images.
     """
 
     samples: Samples
-    subject: str
+    model: str
     data: str
     fingerprint: str
 

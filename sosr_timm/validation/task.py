@@ -9,21 +9,21 @@ from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.validation.model_selection import EvaluatedModel
 
 
-def task_of(subject: EvaluatedModel, source: ImageSource) -> TaskOptions:
+def task_of(evaluated: EvaluatedModel, source: ImageSource) -> TaskOptions:
     """One class per image or many labels: as the images are labelled, which must be as the run was trained.
 
     Args:
-        subject: whose options may say from which probability a label counts as predicted; else the run's do.
+        evaluated: whose options may say from which probability a label counts as predicted; else the run's do.
         source: of the images.
 
     Raises:
         UserError: images that are labelled otherwise than those of the run, or an option that has no meaning here.
     """
-    options, run = subject.options, subject.run
+    options, run = evaluated.options, evaluated.run
     many = source.info.multi_hot
     if run is not None and many != is_multi_label(run.options.task):
         kinds = {True: "vectors of labels", False: "one class per image"}
-        raise UserError(f"{subject.name}: trained on {kinds[not many]}, and this data set has {kinds[many]}")
+        raise UserError(f"{evaluated.name}: trained on {kinds[not many]}, and this data set has {kinds[many]}")
     threshold = options.report.multilabel_threshold
     if not many:
         if threshold is not None:
@@ -39,7 +39,7 @@ def task_of(subject: EvaluatedModel, source: ImageSource) -> TaskOptions:
 def _check_options(options: ValidateOptions) -> None:
     report, data = options.report, options.data
     single = {
-        "--compare": options.subject.compare,
+        "--compare": options.model.compare,
         "--temperature": report.temperature,
         "--per-class": report.per_class,
         "--metrics-avg": report.metrics_avg,

@@ -86,3 +86,10 @@ def test_tables_of_classes_have_number_and_name(run, tmp_path):
     rows = list(csv.DictReader((tmp_path / "classes.csv").open()))
     assert [row["number"] for row in rows] == [str(number) for number in range(10)]
     assert {"confusion.png", "confusion_ema.png"} <= {path.name for path in tmp_path.iterdir()}
+
+
+def test_a_file_of_options_of_older_versions_may_name_the_run_as_its_subject(tmp_path):
+    (tmp_path / "v.yaml").write_text("subject: somewhere\n")
+    assert load(ValidateOptions, ["--config", str(tmp_path / "v.yaml")]).options.model.run == "somewhere"
+    assert load(ValidateOptions, ["--subject", "there"]).options.model.run == "there"
+    assert load(ValidateOptions, ["here"]).options.model.run == "here"

@@ -17,7 +17,7 @@ from torch import nn
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
-from sosr_timm.options.validate import SubjectOptions, ValidateOptions
+from sosr_timm.options.validate import EvaluatedModelOptions, ValidateOptions
 from sosr_timm.validation import model_list as several
 from sosr_timm.validation.inference_model import place
 from sosr_timm.validation.main import run_validation
@@ -132,13 +132,13 @@ def test_pooling_at_test_time_is_timms():
     pooled = torch.nn.functional.avg_pool2d(features, 8, stride=1)
     logits = torch.einsum("mchw,kc->mkhw", pooled, network.fc.weight) + network.fc.bias[:, None, None]
     expected = 0.5 * (logits.mean(dim=(2, 3)) + logits.amax(dim=(2, 3)))
-    placed, form = place(network, FORM, SubjectOptions(test_pool=True), CPU)
+    placed, form = place(network, FORM, EvaluatedModelOptions(test_pool=True), CPU)
     assert isinstance(placed.network, layers.TestTimePoolHead)
     assert form.crop_pct == 1.0
     torch.testing.assert_close(placed.eval()(images), expected)
     small = ImageFormat(3, 32, 32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.9, "center", "RGB")
     with pytest.raises(UserError, match="not larger than the network's own"):
-        place(timm.create_model("cifar_resnet20"), small, SubjectOptions(test_pool=True), CPU)
+        place(timm.create_model("cifar_resnet20"), small, EvaluatedModelOptions(test_pool=True), CPU)
 
 
 def test_fused_branches_and_half_precision():
@@ -147,11 +147,11 @@ def test_fused_branches_and_half_precision():
     images = torch.randn(2, 3, 64, 64)
     with torch.no_grad():
         expected = network(images)
-        placed, _ = place(network, FORM, SubjectOptions(reparam=True), CPU)
+        placed, _ = place(network, FORM, EvaluatedModelOptions(reparam=True), CPU)
         count = sum(parameter.numel() for parameter in placed.parameters())
         assert count < sum(parameter.numel() for parameter in network.parameters())
         torch.testing.assert_close(placed.eval()(images), expected, rtol=1e-3, atol=1e-3)
-        half, _ = place(network, FORM, SubjectOptions(model_dtype="bfloat16"), CPU)
+        half, _ = place(network, FORM, EvaluatedModelOptions(model_dtype="bfloat16"), CPU)
         logits = half.eval()(images)
     assert logits.dtype == torch.bfloat16
     assert np.allclose(logits.float(), expected, atol=0.1 * expected.abs().max())
