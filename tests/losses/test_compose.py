@@ -132,3 +132,10 @@ def test_soft_targets_for_a_base_that_cannot():
 
 def test_printed_form_names_the_loss():
     assert "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)" in repr(create_loss("sosr"))
+
+
+def test_logits_of_another_number_of_classes():
+    loss = create_loss("ce+sosr", num_classes=5)
+    for target in (torch.tensor([0, 1]), torch.eye(3)[:2]):
+        with pytest.raises(ValueError, match="logits have 3 classes, the loss was made for 5"):
+            loss(torch.zeros(2, 3), target)

@@ -150,3 +150,14 @@ def test_state_follows_the_logits_to_their_device():
 def test_unknown_init():
     with pytest.raises(ValueError, match="unknown init 'unifrom': did you mean 'uniform'"):
         create_loss("ols(init='unifrom')")
+
+
+def test_soft_labels_are_mixed_in_float32_under_autocast():
+    """A product of matrices, which autocast would compute in bfloat16."""
+    loss = create_loss("ols")
+    logits, index, dense = batch(dtype=torch.float32)
+    loss(logits.requires_grad_(), index)
+    loss.end_epoch()
+    expected = loss(logits, dense)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert loss(logits, dense).item() == expected.item()
