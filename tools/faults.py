@@ -340,8 +340,8 @@ FAULTS = [
     fault(
         "state is cast with the model",
         BASE,
-        "        self._buffers.update(dict.fromkeys(state))\n",
-        "",
+        "for name, buffer in self._buffers.items() if buffer is not None}",
+        "for name, buffer in self._buffers.items() if False}",
         "test_contract",
     ),
     # The row kernel on the CPU
@@ -440,12 +440,18 @@ FAULTS = [
         "kernels/test_cpu",
     ),
     fault(
-        "kernel: a stale view of a larger block",
+        "kernel: memory of a smaller batch",
         f"{KERNELS}/scratch.py",
-        "return (tensor, flat) if rows == self.rows else (tensor[:rows], flat[: rows * self.classes])",
-        "return tensor[:rows], flat",
+        "if kept is None or len(kept) < size:",
+        "if kept is None:",
         "kernels/test_cpu",
-        "test_golden",
+    ),
+    fault(
+        "kernel: memory of another number format",
+        f"{KERNELS}/scratch.py",
+        'key = f"{name} {dtype}"',
+        "key = name",
+        "kernels/test_cpu",
     ),
     fault(
         "kernel: memory of another number of classes",
