@@ -100,6 +100,6 @@ def test_crop_mode_squash_shows_the_complete_image_in_training_as_in_validate(tm
         options = load(TrainOptions, [*words, "--batch-size", "4", "--crop-mode", mode]).options
         run = build_run(options, start_processes(), claim_folder(tmp_path, mode))
         assert run.image_format.crop_mode == mode
-        seen[mode] = next(iter(run.evaluation_loader)).images.float()
-    assert seen["center"].std() < 1e-3
-    assert seen["squash"].std() > 0.1
+        seen[mode] = next(iter(run.evaluation_loader)).images.float().std(dim=(0, 2, 3))  # of each channel
+    assert seen["center"].max() < 1e-3
+    assert seen["squash"].min() > 0.1
