@@ -48,7 +48,7 @@ def bin_edges(bins: int, device: torch.device | str = "cpu", dtype: torch.dtype 
 
 
 def bin_membership(confidence: Tensor, bins: int = 15) -> Tensor:
-    """Which of the equal-width bins (lo, hi] each confidence lies in (Guo et al. 2017, arXiv 1706.04599).
+    """The equal-width bin (lo, hi] of each confidence (Guo et al. 2017, arXiv 1706.04599).
 
     The first bin also takes 0, the last one 1.0 and NaN. A mask and no scatter, so that sums over it are the same
     every time on a GPU too.

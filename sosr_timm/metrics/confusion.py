@@ -9,7 +9,7 @@ import numpy as np
 
 
 def confusion_matrix(target: np.ndarray, guess: np.ndarray, classes: int) -> np.ndarray:
-    """How often each class was taken for each.
+    """How often each class was predicted for each label.
 
     Args:
         target: (N,) integers in [0, classes).
@@ -24,7 +24,7 @@ def confusion_matrix(target: np.ndarray, guess: np.ndarray, classes: int) -> np.
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """What precision, recall and F1 are made of, a value for each class.
+    """The counts behind precision, recall and F1, a value for each class.
 
     Attributes:
         right: (K,) samples of the class that were guessed to be of it.
@@ -58,14 +58,14 @@ class ClassCounts:
         """
         seen = (self.count + self.guessed) > 0
         weights = self.count / self.count.sum()
-        scores = self.per_class()
+        metrics = self.per_class()
         accuracy = int(self.right.sum()) / int(self.count.sum())
         return {
-            "macro": {name: math.fsum(values[seen]) / int(seen.sum()) for name, values in scores.items()},
-            "micro": dict.fromkeys(scores, accuracy),
-            "weighted": {name: math.fsum(values * weights) for name, values in scores.items()},
+            "macro": {name: math.fsum(values[seen]) / int(seen.sum()) for name, values in metrics.items()},
+            "micro": dict.fromkeys(metrics, accuracy),
+            "weighted": {name: math.fsum(values * weights) for name, values in metrics.items()},
         }
 
 
-def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    return np.divide(part, whole, out=np.zeros(len(whole)), where=whole > 0)
+def _ratio(part: np.ndarray, total: np.ndarray) -> np.ndarray:
+    return np.divide(part, total, out=np.zeros(len(total)), where=total > 0)

@@ -16,8 +16,8 @@ class MultiLabelTable:
     of its image. Each process fills its own; the others are zero, so adding them up is exact.
 
     Args:
-        num_batches: batches of the whole evaluation, over all processes.
-        num_samples: images of the whole evaluation, N.
+        num_batches: batches of the evaluation, over all processes.
+        num_samples: images of the evaluation, N.
         batch_size: images in every batch but the last.
         num_classes: labels, K.
         threshold: probability from which a label counts as predicted, for F1.
@@ -46,7 +46,7 @@ class MultiLabelTable:
 
         Raises:
             IndexError: there is no such batch.
-            ValueError: shapes that do not fit.
+            ValueError: shapes other than those above.
         """
         if not 0 <= batch_index < self.num_batches:
             raise IndexError(f"batch {batch_index} of {self.num_batches}")

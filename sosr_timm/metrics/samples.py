@@ -1,4 +1,4 @@
-"""What an evaluation keeps of each sample: label, best guesses with their probabilities and, on request, the logits.
+"""The predictions of an evaluation for each sample: label, best predictions with probabilities and, on request, logits.
 
 Each row is filled by the one process that saw the sample and is zero on the others, so adding them up is exact.
 """
@@ -18,7 +18,7 @@ from sosr_timm.metrics.calibration import in_float64
 
 @dataclass(frozen=True)
 class Samples:
-    """The predictions of a whole evaluation, in the order of the data set.
+    """The predictions of an evaluation, in the order of the data set.
 
     Attributes:
         target: (N,) int64.
@@ -47,7 +47,7 @@ class SampleTable:
     """Predictions, sample by sample; nothing here waits for the device.
 
     Args:
-        num_samples: of the whole evaluation, over all processes.
+        num_samples: of the evaluation, over all processes.
         classes: K of the logits.
         k: how many guesses to keep; with fewer classes than k, all of them.
         keep_logits: keep all logits too, as float32.
@@ -96,7 +96,7 @@ class SampleTable:
             self.logits = None if self.logits is None else sum_over_ranks(self.logits)
 
     def read(self) -> Samples:
-        """Everything, on the CPU; the one wait for the device.
+        """Everything, on the CPU; this waits for the device.
 
         Raises:
             ValueError: a sample is missing or came from more than one process.

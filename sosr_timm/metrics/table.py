@@ -1,4 +1,4 @@
-"""The table of an evaluation: one row of sums per batch, so that 1 and n processes give the same figure to the bit.
+"""The table of an evaluation: one row of sums per batch, so that 1 and n processes give the same metrics to the bit.
 
 Each row is filled by the one process that saw the batch and is zero on the others. Adding the tables of all processes
 is therefore exact, and the columns are added up by `math.fsum`, whose result depends on no order.
@@ -29,7 +29,7 @@ class MetricTable:
     """Accuracy and calibration of single-label predictions, batch by batch.
 
     Args:
-        num_batches: batches of the whole evaluation, over all processes.
+        num_batches: batches of the evaluation, over all processes.
         bins: equal-width confidence bins (lo, hi] of the calibration error.
         device: where the logits will be; sums stay there until `compute`, so no batch waits for the device.
 
@@ -147,7 +147,7 @@ class MetricTable:
         }
 
     def _totals(self) -> tuple[dict[str, float], list[list[float]]]:
-        """Column sums by name, and (counts, confidence sums, correct sums) of the bins; the one wait for the device."""
+        """Column sums by name, and (counts, confidence sums, correct sums) of the bins; this waits for the device."""
         times, *columns = self.rows.cpu().T.tolist()
         wrong = [batch for batch, seen in enumerate(times) if seen != 1]
         if wrong:

@@ -1,4 +1,4 @@
-"""Temperature scaling: one number that divides all logits, fitted on samples that are not reported on."""
+"""Temperature scaling: one number that divides all logits, fitted on samples that the report leaves out."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
 
 LOWEST, HIGHEST = 0.01, 100.0
-CHUNK = 4096  # samples at a time: float64 logits of a whole set need not fit
+CHUNK = 4096  # samples at a time: the float64 logits of a data set may not fit into memory
 
 
 def fit_temperature(logits: np.ndarray, target: np.ndarray) -> float:
     """The T > 0 with the least mean negative log-likelihood of softmax(logits / T) (Guo et al. 2017, arXiv 1706.04599).
 
-    The likelihood has one minimum in T; it is looked for between 0.01 and 100; where the samples have none
-    (all of them are right, say) the result lies towards an end.
+    The likelihood has one minimum in T; it is searched between 0.01 and 100; where it has none
+    (all of them are right, say) the result is near one end.
 
     Args:
         logits: (N, K).
@@ -72,7 +72,7 @@ def calibrate(logits: np.ndarray, target: np.ndarray, share: float, seed: int) -
         `temperature`, `share`, `seed`, `fitted_on` (samples), and `before` and `after`, the metrics of all the others.
 
     Raises:
-        ValueError: nothing to fit on, or nothing left to report on.
+        ValueError: no sample to fit on, or none left to report.
     """
     count = round(share * len(logits))
     if not 0 < count < len(logits):

@@ -61,7 +61,7 @@ def _by_weights(found: dict[str, Points]) -> dict[str, Points]:
 
 def _panels(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:
     """Title, unit of the axis and lines of each panel that has something to show."""
-    score = ONE_CLASS["top1"] if "eval_top1" in found else MANY_LABELS["map"]
+    accuracy = ONE_CLASS["top1"] if "eval_top1" in found else MANY_LABELS["map"]
     column = "eval_top1" if "eval_top1" in found else "eval_map"
     loss = (ONE_CLASS if "eval_top1" in found else MANY_LABELS)["loss"]
     overconfidence = (
@@ -71,7 +71,7 @@ def _panels(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:
     )
     panels = [
         (f"loss (evaluation: {loss.name})", "loss", [("train_loss", "training", BLUE), *_evaluated("eval_loss")]),
-        (score.full, score.heading, _evaluated(column)),
+        (accuracy.full, accuracy.heading, _evaluated(column)),
         overconfidence,
         ("learning rate", "learning rate", [("lr", "training", BLUE)]),
     ]

@@ -1,4 +1,4 @@
-"""Sums of the loss and its parts over steps, kept on the device until somebody asks."""
+"""Sums of the loss and its parts over steps, kept on the device until they are read."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ class Meters:
     Adding costs no wait for the device; reading costs one.
 
     Args:
-        names: of the parts, in order; "loss" stands before them.
-        device: of the sums.
+        names: of the parts, in order; "loss" comes before them.
     """
 
     def __init__(self, names: tuple[str, ...], device: torch.device):

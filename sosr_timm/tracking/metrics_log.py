@@ -1,4 +1,4 @@
-"""metrics.jsonl and summary.csv: what a run writes down, line by line."""
+"""metrics.jsonl and summary.csv: what a run writes, line by line."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from sosr_timm.errors import reason_of
 
 
 class MetricsLog:
-    """metrics.jsonl and summary.csv, appended to; on resume cut back to what the checkpoint knew.
+    """metrics.jsonl and summary.csv, appended to; on resume cut back to the checkpoint.
 
     Everything in summary.csv, and everything in metrics.jsonl but the key "timing", is the same for a run that
     was stopped and one that was not.
 
     Args:
         folder: of the run.
-        columns: of the table, in order.
+        columns: of summary.csv, in order.
     """
 
     def __init__(self, folder: RunFolder, columns: tuple[str, ...]):
@@ -65,7 +65,7 @@ class MetricsLog:
                 file.write(",".join(new).encode())
 
     def _append(self, path: Path, text: str) -> None:
-        """Write a whole text or nothing of it; what a full disk refused is kept for the next time."""
+        """Write a complete text or nothing; text that a full disk refuses is kept for the next call."""
         self._pending[path] = self._pending.get(path, "") + text
         try:
             self._write_pending(path)
@@ -91,7 +91,7 @@ class MetricsLog:
         """Bytes of each file, after they reached the disk: what a checkpoint remembers.
 
         Raises:
-            OSError: lines are still waiting for room.
+            OSError: lines could not be written yet.
         """
         sizes = {}
         for path in (self.folder.metrics, self.folder.summary):
@@ -105,7 +105,7 @@ class MetricsLog:
         return sizes
 
     def cut(self, sizes: dict[str, int]) -> None:
-        """Drop what was written after a checkpoint: it will be written again."""
+        """Drop what was written after a checkpoint; the resumed run writes it again."""
         self.rename_old_columns()
         for path in (self.folder.metrics, self.folder.summary):
             if path.exists() and path.stat().st_size > sizes.get(path.name, 0):

@@ -1,4 +1,4 @@
-"""--save-images: what the network was fed, as pictures, once in each log interval."""
+"""--save-images: the images that the model was trained on, saved once in each log interval."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ class SavedImages:
     """The last batch of each log interval as a JPEG file in the run folder.
 
     Args:
-        folder: of the pictures; None for no pictures.
-        image_format: what the network is fed, to take the normalisation back.
+        folder: for the files; None to save nothing.
+        image_format: to undo the normalisation.
     """
 
     def __init__(self, folder: Path | None, image_format: ImageFormat):

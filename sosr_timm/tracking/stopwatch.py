@@ -63,7 +63,7 @@ class TimeLeft:
         self._since = time.perf_counter()
 
     def after(self, done: int) -> float | None:
-        """Seconds left when `done` steps are done; None where nothing tells the pace yet, or nothing is left."""
+        """Seconds left when `done` steps are done; None before the first step and after the last."""
         if not self.first < done < self.total:
             return None
         return (time.perf_counter() - self._since) / (done - self.first) * (self.total - done)

@@ -28,12 +28,12 @@ def trackers_of(options: RunOptions) -> tuple[str, ...]:
     given = {"project": options.wandb_project, "tags": options.wandb_tags, "resume-id": options.wandb_resume_id}
     for name, value in given.items():
         if value and "wandb" not in names:
-            raise UserError(f"--wandb-{name} says nothing without --log-wandb")
+            raise UserError(f"--wandb-{name} has no effect without --log-wandb")
     return names
 
 
 def check_trackers(names: tuple[str, ...]) -> None:
-    """Raise where a tracker is unknown or not installed.
+    """Raise for a tracker that is unknown or not installed.
 
     Raises:
         UserError: with what to do.
@@ -48,14 +48,14 @@ def check_trackers(names: tuple[str, ...]) -> None:
 def start_trackers(
     accelerator: Accelerator, options: RunOptions, folder: RunFolder, values: dict[str, Any], step: int
 ) -> None:
-    """Open the trackers of a run; one that goes on continues the same record.
+    """Open the trackers of a run; a resumed run continues the same record.
 
     Args:
         accelerator: that logs.
         options: which trackers, and under which project.
         folder: of the run; its name is the run's identity with the trackers.
         values: options to store with the run.
-        step: updates done, behind which older entries of a stopped run are hidden.
+        step: updates done, after which older entries of a stopped run are hidden.
     """
     names = trackers_of(options)
     if not names:

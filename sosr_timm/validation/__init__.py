@@ -1,1 +1,1 @@
-"""validate.py: one trained network or many, measured on one data set; read main.py first."""
+"""validate.py: evaluate one trained model or several on one data set. Read main.py first."""

@@ -1,4 +1,4 @@
-"""What fails on one process fails on all: nobody waits for a process that has given up."""
+"""Make an error of one process an error of all, so that none waits for a process that has failed."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ FINE, NO_MEMORY, FAILED = 0, 1, 2
 
 
 class FailedElsewhere(UserError):
-    """Another process failed, and says why itself.
+    """Another process failed and has printed why.
 
     Args:
         out_of_memory: it ran out of memory.
     """
 
     def __init__(self, out_of_memory: bool):
-        super().__init__(f"another process {'ran out of memory' if out_of_memory else 'failed, and says why itself'}")
+        super().__init__(f"another process {'ran out of memory' if out_of_memory else 'failed and has printed why'}")
         self.out_of_memory = out_of_memory
 
 
@@ -36,7 +36,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def together(processes: Processes, action: Callable[[], Result]) -> Result:
-    """The result of an action that every process does.
+    """Run an action on every process and return its result.
 
     Raises:
         FailedElsewhere: it failed, but not here.

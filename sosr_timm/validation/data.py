@@ -74,7 +74,7 @@ class Classes:
 
     Attributes:
         count: K of the predictions.
-        allowed: classes of the network that may be guessed; None: all.
+        allowed: classes of the model that may be guessed; None: all.
         renumbered: labels and guesses count the allowed classes only.
     """
 
@@ -84,36 +84,36 @@ class Classes:
 
 
 def choose_classes(
-    options: ValidateOptions, info: SourceInfo, network_classes: int, trained_classes: int | None = None
+    options: ValidateOptions, info: SourceInfo, model_classes: int, trained_classes: int | None = None
 ) -> Classes:
     """The classes that may be guessed.
 
     Args:
         options: of the evaluation.
         info: of the data set.
-        network_classes: outputs of the model.
+        model_classes: outputs of the model.
         trained_classes: of the data set that a run was trained on; None where that is not known.
 
     Raises:
-        UserError: the data set has other classes than the network, or a damaged --valid-labels.
+        UserError: the data set has other classes than the model, or a damaged --valid-labels.
     """
     data, found = options.data, info.num_classes
     if not data.valid_labels:
         # A model may have more outputs than its data set has classes; another data set with fewer needs to be meant.
-        meant = found == trained_classes or options.model.num_classes == network_classes
-        fewer = found is not None and found < network_classes and meant and not info.multi_hot
-        if found not in (None, network_classes) and not fewer:
-            raise UserError(f"the network has {network_classes} classes, the data set {found}")
-        return Classes(network_classes, None, False)
-    allowed = read_allowed_classes(data.valid_labels, network_classes, info.class_names if data.class_map else None)
+        meant = found == trained_classes or options.model.num_classes == model_classes
+        fewer = found is not None and found < model_classes and meant and not info.multi_hot
+        if found not in (None, model_classes) and not fewer:
+            raise UserError(f"the model has {model_classes} classes, the data set {found}")
+        return Classes(model_classes, None, False)
+    allowed = read_allowed_classes(data.valid_labels, model_classes, info.class_names if data.class_map else None)
     if not data.class_map and found in (None, len(allowed)):
         return Classes(len(allowed), allowed, True)
-    if found != network_classes:
+    if found != model_classes:
         raise UserError(
-            f"--valid-labels {data.valid_labels} names {len(allowed)} classes and the network has {network_classes}; "
+            f"--valid-labels {data.valid_labels} names {len(allowed)} classes and the model has {model_classes}; "
             f"the data set has {found}, which is neither"
         )
-    return Classes(network_classes, allowed, False)
+    return Classes(model_classes, allowed, False)
 
 
 def real_labels_of(options: ValidateOptions, source: ImageSource, classes: Classes) -> list[frozenset[int]] | None:

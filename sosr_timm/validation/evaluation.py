@@ -1,4 +1,4 @@
-"""The evaluation of one evaluated: its networks, its images, its figures."""
+"""The evaluation of one run or model: its sets of weights, its images, its metrics."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from sosr_timm.validation.data import Classes, choose_classes, data_name, real_l
 from sosr_timm.validation.inference_model import place
 from sosr_timm.validation.loader import make_loader
 from sosr_timm.validation.measure import PassResult, measure
-from sosr_timm.validation.metrics import check_finite, check_labels, figures
+from sosr_timm.validation.metrics import check_finite, check_labels, metrics_of
 from sosr_timm.validation.model_selection import EvaluatedModel
 from sosr_timm.validation.predictions import MOST_LOGITS
 from sosr_timm.validation.retry import with_smaller_batches
@@ -56,31 +56,31 @@ class Evaluation:
 def evaluate_model(
     evaluated: EvaluatedModel, loaded: Loaded[ValidateOptions], processes: Processes, source: ImageSource, retry: bool
 ) -> Evaluation:
-    """Every set of weights of a evaluated on the same images; what fails on one process fails on all.
+    """Evaluate every set of weights of a run or model on the same images; what fails on one process fails on all.
 
     Args:
-        evaluated: to evaluate.
-        loaded: the options of all models, to tell what was given.
+        evaluated: the run or model.
+        loaded: the options of all models, with what was given.
         processes: that share the work.
         source: of the images.
         retry: take smaller batches where memory runs out.
 
     Raises:
-        UserError: anything that whoever started the evaluation can mend.
+        UserError: anything that the user can fix.
     """
     options, run = evaluated.options, evaluated.run
     data = options.data
     task = task_of(evaluated, source)
-    networks, form = together(processes, lambda: _models(evaluated, source))
-    network_classes = run.about["num_classes"] if run else next(iter(networks.values())).num_classes
-    classes = choose_classes(options, source.info, network_classes, run.about.get("data_classes") if run else None)
+    models, form = together(processes, lambda: _models(evaluated, source))
+    model_classes = run.about["num_classes"] if run else next(iter(models.values())).num_classes
+    classes = choose_classes(options, source.info, model_classes, run.about.get("data_classes") if run else None)
     real = real_labels_of(options, source, classes)
     workers, batch_size = data.workers, data.batch_size or 256
     if run is not None:
         workers = workers if "workers" in loaded.command_line else run.options.data.workers
         stored = run.options.optimizer
         batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
-    parameters = sum(parameter.numel() for parameter in next(iter(networks.values())).parameters())
+    parameters = sum(parameter.numel() for parameter in next(iter(models.values())).parameters())
     record: dict[str, Any] = {"subject": evaluated.name, "data": data_name(options, run), "num_classes": classes.count}
     record |= {"weights": {}, "speed": {}}
     if is_multi_label(task):
@@ -88,8 +88,8 @@ def evaluate_model(
     names = source.info.class_names if classes.renumbered else names_of_classes(source.info.class_names, classes.count)
     found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
     sizes = training_class_sizes(run, classes.count)
-    for title, network in networks.items():
-        placed, fed = _place(network, form, options, processes, classes)
+    for title, model in models.items():
+        placed, fed = _place(model, form, options, processes, classes)
 
         def one_pass(size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title) -> PassResult:
             order = EvaluationOrder(len(source), size, processes.count, processes.rank)
@@ -115,7 +115,7 @@ def evaluate_model(
         samples = measured.samples.read()
         check_labels(samples, source, classes.allowed if not classes.renumbered else None)
         check_finite(samples, source, WEIGHTS[title])
-        record["weights"][title] = figures(measured.table, samples, classes.count)
+        record["weights"][title] = metrics_of(measured.table, samples, classes.count)
         if sizes is not None:
             counts = ClassCounts.of(samples.target, samples.guesses[:, 0], classes.count)
             record["weights"][title]["shots"] = accuracy_by_shots(counts, sizes)
@@ -145,16 +145,16 @@ def _models(evaluated: EvaluatedModel, source: ImageSource) -> tuple[dict[str, n
     options = evaluated.options
     if evaluated.run is not None:
         return models_of_run(evaluated.run, options.model.use_ema), format_of_run(evaluated.run, options)
-    network, form = model_by_name(options, source.info, keep_head=bool(options.data.valid_labels))
-    return {"weights": network}, form
+    model, form = model_by_name(options, source.info, keep_head=bool(options.data.valid_labels))
+    return {"weights": model}, form
 
 
 def _place(
-    network: nn.Module, form: ImageFormat, options: ValidateOptions, processes: Processes, classes: Classes
+    model: nn.Module, form: ImageFormat, options: ValidateOptions, processes: Processes, classes: Classes
 ) -> tuple[nn.Module, ImageFormat]:
     return together(
         processes,
-        lambda: place(network, form, options.model, processes.device, classes.allowed, classes.renumbered),
+        lambda: place(model, form, options.model, processes.device, classes.allowed, classes.renumbered),
     )
 
 

@@ -1,4 +1,4 @@
-"""A network as it is evaluated: fused, pooled, cast, compiled, with only the classes that may be guessed."""
+"""A model as it is evaluated: fused, pooled, cast, compiled, with only the classes that may be guessed."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ class Placed(nn.Module):
     """Images as the loader gives them -> logits as the metrics take them.
 
     Args:
-        network: (M, C, H, W) -> (M, K).
+        model: (M, C, H, W) -> (M, K).
         dtype: of its weights and images.
         allowed: classes that may be guessed; the logits of all others are left out, or where `renumbered` is false
             become minus infinity.
         renumbered: labels count the allowed classes only.
     """
 
-    def __init__(self, network: nn.Module, dtype: torch.dtype, allowed: Sequence[int] | None, renumbered: bool):
+    def __init__(self, model: nn.Module, dtype: torch.dtype, allowed: Sequence[int] | None, renumbered: bool):
         super().__init__()
-        self.network, self.dtype, self.renumbered = network, dtype, renumbered
+        self.model, self.dtype, self.renumbered = model, dtype, renumbered
         self.register_buffer("allowed", None if allowed is None else torch.tensor(allowed, dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(images.to(self.dtype))
+        logits = self.model(images.to(self.dtype))
         if self.allowed is None:
             return logits
         part = logits.index_select(1, self.allowed)
@@ -41,55 +41,53 @@ class Placed(nn.Module):
         return torch.full_like(logits, -torch.inf).index_copy(1, self.allowed, part)
 
 
-def pooled_at_test_time(network: nn.Module, form: ImageFormat) -> tuple[nn.Module, ImageFormat]:
-    """The network with test-time pooling where images are larger than it was made for; they are then not cropped.
+def pooled_at_test_time(model: nn.Module, form: ImageFormat) -> tuple[nn.Module, ImageFormat]:
+    """The model with test-time pooling where images are larger than it was made for; they are then not cropped.
 
     Raises:
-        UserError: the images are not larger, or the network has no such pooling.
+        UserError: the images are not larger, or the model has no such pooling.
     """
     try:
-        pooled, applied = apply_test_time_pool(network, {"input_size": form.input_size})
+        pooled, applied = apply_test_time_pool(model, {"input_size": form.input_size})
     except (AttributeError, KeyError, TypeError, RuntimeError, ValueError) as error:
-        raise UserError(
-            f"--test-pool: this network cannot pool at test time ({type(error).__name__}: {error})"
-        ) from None
+        raise UserError(f"--test-pool: this model cannot pool at test time ({type(error).__name__}: {error})") from None
     if not applied:
-        made_for = (getattr(network, "default_cfg", None) or {}).get("input_size")
+        made_for = (getattr(model, "default_cfg", None) or {}).get("input_size")
         raise UserError(
-            f"--test-pool: images of {form.height} x {form.width} are not larger than the network's own ({made_for}); "
+            f"--test-pool: images of {form.height} x {form.width} are not larger than the model's own ({made_for}); "
             "give a larger --img-size"
         )
     return pooled, replace(form, crop_pct=1.0)
 
 
 def place(
-    network: nn.Module,
+    model: nn.Module,
     form: ImageFormat,
     options: EvaluatedModelOptions,
     device: torch.device,
     allowed: Sequence[int] | None = None,
     renumbered: bool = True,
 ) -> tuple[nn.Module, ImageFormat]:
-    """A network made ready on its device, and what it is fed.
+    """A model made ready on its device, and what it is fed.
 
     Args:
-        network: with its weights.
+        model: with its weights.
         form: what it is fed without test-time pooling.
         options: how it is to run.
         device: where.
         allowed, renumbered: as in `Placed`.
 
     Raises:
-        UserError: the network has no test-time pooling, or nothing to pool.
+        UserError: the model has no test-time pooling, or nothing to pool.
     """
     if options.reparam:
-        network = reparameterize_model(network)
+        model = reparameterize_model(model)
     if options.test_pool:
-        network, form = pooled_at_test_time(network, form)
+        model, form = pooled_at_test_time(model, form)
     dtype = getattr(torch, options.model_dtype or "float32")
-    network = network.to(device=device, dtype=dtype)
+    model = model.to(device=device, dtype=dtype)
     if options.channels_last:
-        network = network.to(memory_format=torch.channels_last)
+        model = model.to(memory_format=torch.channels_last)
     if options.torchcompile:
-        network = torch.compile(network, backend=options.torchcompile, mode=options.torchcompile_mode)
-    return Placed(network, dtype, allowed, renumbered).to(device), form
+        model = torch.compile(model, backend=options.torchcompile, mode=options.torchcompile_mode)
+    return Placed(model, dtype, allowed, renumbered).to(device), form

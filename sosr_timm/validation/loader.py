@@ -40,9 +40,9 @@ def make_loader(
 
     Args:
         source: of the images.
-        form: what the network is fed.
+        form: what the model is fed.
         order: of the batches.
-        device: of the network.
+        device: of the model.
         options: who makes the batches, and where they are normalised.
         workers: loader processes.
 

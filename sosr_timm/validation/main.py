@@ -27,13 +27,13 @@ __all__ = ["data_name", "run_validation"]
 
 
 def run_validation(loaded: Loaded[ValidateOptions]) -> int:
-    """Evaluate what the options name; the table and one JSON go to standard output, the files where they are asked for.
+    """Evaluate what the options name; print the table, and write the files that the options ask for.
 
     Returns:
         0; of a list 1 where a model could not be evaluated, 130 where it was interrupted.
 
     Raises:
-        UserError: anything that whoever started the evaluation can mend.
+        UserError: anything that the user can fix.
     """
     options = loaded.options
     check_options(options)
@@ -55,7 +55,7 @@ def run_validation(loaded: Loaded[ValidateOptions]) -> int:
 
 
 def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
-    """Join the other processes, under the runs' own precision where none is given: their figures are those under that.
+    """Join the other processes, in the precision that the runs were trained in, unless another is given.
 
     Raises:
         UserError: two runs have other precisions.

@@ -1,4 +1,4 @@
-"""One pass of a network over an evaluation set: its tables, its predictions, its speed."""
+"""One pass of a model over an evaluation set: its tables, its predictions, its speed."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class PassResult:
         table: of the metrics.
         samples: the predictions; None where images have many labels.
         speed: `images_per_second` of all processes, without the first batch where there are others; `data_wait`, the
-            share of the time spent waiting for data; `seconds` of the whole pass.
+            share of the time spent waiting for data; `seconds` of the complete pass.
     """
 
     table: Table
@@ -43,7 +43,7 @@ class Progress:
     Args:
         title: of the pass.
         batches: of this process.
-        processes: that share the pass; the main one speaks.
+        processes: that share the pass; the main one prints.
         interval: batches between lines; 0: none.
     """
 
@@ -87,7 +87,7 @@ class Progress:
 
 
 def measure(
-    network: nn.Module,
+    model: nn.Module,
     loader: Iterable[Batch],
     order: EvaluationOrder,
     processes: Processes,
@@ -102,7 +102,7 @@ def measure(
     """One pass over an evaluation set by all processes.
 
     Args:
-        network: (M, C, H, W) -> (M, classes) logits, on this process's device.
+        model: (M, C, H, W) -> (M, classes) logits, on this process's device.
         loader: of this process's batches.
         order: that the loader follows.
         processes: that share the pass.
@@ -131,7 +131,7 @@ def measure(
     def work() -> Table | None:
         watched = progress.stopwatch.watch(loader)
         return evaluate_part(
-            network, watched, order, processes, channels_last=channels_last, table=table, each_batch=each_batch
+            model, watched, order, processes, channels_last=channels_last, table=table, each_batch=each_batch
         )
 
     try:

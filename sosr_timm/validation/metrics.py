@@ -1,4 +1,4 @@
-"""The figures of an evaluation from its tables and predictions, as they stand in evaluation.json."""
+"""The metrics of an evaluation from its tables and predictions, as evaluation.json holds them."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from sosr_timm.metrics.samples import Samples
 from sosr_timm.metrics.table import MetricTable
 
 
-def figures(table: MetricTable, samples: Samples, classes: int) -> dict[str, Any]:
-    """What is told of one set of weights.
+def metrics_of(table: MetricTable, samples: Samples, classes: int) -> dict[str, Any]:
+    """Compute the metrics of one set of weights.
 
     Returns:
         `top1` and `top5` in percent, `loss` (NLL in nats), `brier`, `ece` and `ece_adaptive` (15 bins of equal width
@@ -34,7 +34,7 @@ def figures(table: MetricTable, samples: Samples, classes: int) -> dict[str, Any
 
 
 def check_finite(found: Samples | MultiLabelTable, source: ImageSource, title: str) -> None:
-    """Raise where an image got logits that are no numbers: no figure could be made of them.
+    """Raise where the logits of an image are not finite, so that no metric is defined.
 
     Raises:
         UserError: with the first such image.

@@ -1,4 +1,4 @@
-"""Evaluations of a list of models: what one of them fails at is a row, and the file is written after each."""
+"""Evaluate a list of models: a failure is a row of the results, and the file is written after each model."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def evaluate_list(
             found = evaluate_model(evaluated, loaded, processes, source, retry=True)
             rows += rows_of(found.record, report.metrics_avg, checkpoint)
         except KeyboardInterrupt:
-            logger.warning("interrupted: %d of %d models are done", number - 1, len(models))
+            logger.warning("interrupted after %d of %d models", number - 1, len(models))
             code = INTERRUPTED
             break
-        except Exception as error:  # whatever is wrong with one model, the others go on
+        except Exception as error:  # a model that fails must not end the evaluation of the others
             rows.append(failed_row(evaluated.name, checkpoint, error))
             logger.warning("%s could not be evaluated: %s", evaluated.name, rows[-1]["error"])
             code = 1
@@ -68,8 +68,8 @@ def evaluate_list(
 
 
 def _keep_old(path: Path) -> None:
-    """Results of another time are not written over: they were hours of work, maybe."""
+    """Keep the results of an earlier evaluation: they may be hours of work."""
     if path.is_file():
         old = path.with_name(path.name + ".old")
         os.replace(path, old)
-        logger.info("%s was there already and is now %s", path, old)
+        logger.info("%s exists: renamed to %s", path, old)

@@ -1,4 +1,4 @@
-"""What is to be evaluated: one run or model, or the models that a pattern, a list or a file of names stands for."""
+"""What is to be evaluated: one run or model, or all models of a pattern, a list or a file of names."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def _is_file_of_names(name: str) -> bool:
 
 
 def _names(text: str, num_classes: int | None) -> list[str]:
-    """The models that a value of --model stands for, each once."""
+    """The models that a value of --model names, each once."""
     if _is_file_of_names(text):
         parts = _read_names(Path(text))
     else:
@@ -115,7 +115,7 @@ def _names(text: str, num_classes: int | None) -> list[str]:
 
 
 def _read_names(path: Path) -> dict[str, list[str]]:
-    """The names of a text file by the line they stand in; empty lines and lines that start with # say nothing."""
+    """The names in a text file by their line; empty lines and lines that start with # are ignored."""
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError) as error:

@@ -49,9 +49,9 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
             for name in ("top1", "top5"):
                 row |= {name: top[name], f"{name}_err": 100.0 - top[name]}
         if average:
-            scores = metrics["averages"][average]
+            averages = metrics["averages"][average]
             names = {"precision": "precision", "recall": "recall", "f1": "f1_score"}
-            row |= {f"{average}_{names[name]}": 100.0 * value for name, value in scores.items()}
+            row |= {f"{average}_{names[name]}": 100.0 * value for name, value in averages.items()}
         row |= {
             "param_count": round(record["parameters"] / 1e6, 2),
             "img_size": form["width"],

@@ -41,7 +41,7 @@ def with_smaller_batches(action: Callable[[int], Result], batch_size: int, retry
             raise UserError("out of memory with a single image; try --amp or a smaller --img-size")
         if not retry:
             raise UserError(f"out of memory at --batch-size {batch_size}: try {smaller}, or let --retry find it")
-        logger.warning("out of memory at batch size %d, going on with %d", batch_size, smaller)
+        logger.warning("out of memory at batch size %d: continuing with %d", batch_size, smaller)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         batch_size = smaller

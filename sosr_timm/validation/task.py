@@ -1,4 +1,4 @@
-"""What the images of an evaluation are labelled with, and which options that leaves without a meaning."""
+"""The task of an evaluation: one class per image or many labels, and the options that it rules out."""
 
 from __future__ import annotations
 

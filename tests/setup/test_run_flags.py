@@ -170,7 +170,7 @@ def test_flags_of_wandb_ask_for_wandb():
     run = options_of("--log-wandb", "--wandb-tags", "a", "b", "--log-with", "tensorboard").run
     assert trackers_of(run) == ("tensorboard", "wandb")
     for flags in (["--wandb-project", "p"], ["--wandb-tags", "a"], ["--wandb-resume-id", "x"]):
-        with pytest.raises(UserError, match=f"{flags[0]} says nothing without --log-wandb"):
+        with pytest.raises(UserError, match=f"{flags[0]} has no effect without --log-wandb"):
             trackers_of(options_of(*flags).run)
 
 

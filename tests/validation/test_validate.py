@@ -134,5 +134,5 @@ def test_another_number_of_classes_is_refused(run, tmp_path):
         (tmp_path / "validation" / name).mkdir(parents=True)
         Image.new("L", (8, 8)).save(tmp_path / "validation" / name / "0.png")
     AcceleratorState._reset_state(True)
-    with pytest.raises(UserError, match="the network has 10 classes, the data set 2"):
+    with pytest.raises(UserError, match="the model has 10 classes, the data set 2"):
         run_validation(load(ValidateOptions, [str(run.path), "--data-dir", str(tmp_path)]))

@@ -133,9 +133,9 @@ def test_only_some_classes_may_be_guessed(run, images, capsys, tmp_path):
     assert part["top1"] == whole["top1"] == pytest.approx(expected)
     assert part["loss"] == pytest.approx(whole["loss"])
     (tmp_path / "two.txt").write_text("1\n4\n")
-    refused("names 2 classes and the network has 10; the data set has 3", *data, "--valid-labels", tmp_path / "two.txt")
+    refused("names 2 classes and the model has 10; the data set has 3", *data, "--valid-labels", tmp_path / "two.txt")
     refused("does not name class 8", *named[:-1], tmp_path / "two.txt")
-    broken = {"1\n10": "line 2: 10 is not one of the model's 10", "1\nx": "'x' is no number", "": "is empty"}
+    broken = {"1\n10": "line 2: 10 is not one of the model's 10", "1\nx": "'x' is not a number", "": "is empty"}
     for text, message in broken.items():
         (tmp_path / "bad.txt").write_text(text)
         refused(message, *data, "--valid-labels", tmp_path / "bad.txt")
@@ -168,7 +168,12 @@ def test_reassessed_labels_count_as_timm_counts_them(run, images, capsys, tmp_pa
     assert found["count"] == sum(map(bool, real))
     (row,) = csv.DictReader((tmp_path / "r.csv").open())
     assert float(row["top1"]) == pytest.approx(found["top1"], abs=1e-3)
-    broken = {"{": "not JSON", "{}": "holds no list", "[[1], [99]]": r"entry 1: \[99\] is no", "[[1]]": "no image"}
+    broken = {
+        "{": "not JSON",
+        "{}": "holds no list",
+        "[[1], [99]]": r"entry 1: \[99\] is no",
+        "[[1]]": "is not in the file",
+    }
     for text, message in broken.items():
         (tmp_path / "bad.json").write_text(text)
         refused(message, *data, "--real-labels", tmp_path / "bad.json")

@@ -133,11 +133,11 @@ def test_pooling_at_test_time_is_timms():
     logits = torch.einsum("mchw,kc->mkhw", pooled, network.fc.weight) + network.fc.bias[:, None, None]
     expected = 0.5 * (logits.mean(dim=(2, 3)) + logits.amax(dim=(2, 3)))
     placed, form = place(network, FORM, EvaluatedModelOptions(test_pool=True), CPU)
-    assert isinstance(placed.network, layers.TestTimePoolHead)
+    assert isinstance(placed.model, layers.TestTimePoolHead)
     assert form.crop_pct == 1.0
     torch.testing.assert_close(placed.eval()(images), expected)
     small = ImageFormat(3, 32, 32, (0.5,) * 3, (0.5,) * 3, "bilinear", 0.9, "center", "RGB")
-    with pytest.raises(UserError, match="not larger than the network's own"):
+    with pytest.raises(UserError, match="not larger than the model's own"):
         place(timm.create_model("cifar_resnet20"), small, EvaluatedModelOptions(test_pool=True), CPU)
 
 
