@@ -98,7 +98,7 @@ def test_tokens(hub, folder, monkeypatch, token, message):
 def test_without_a_network(folder, monkeypatch):
     point_at("http://127.0.0.1:9", monkeypatch)
     monkeypatch.setenv("HF_TOKEN", "hf_writer")
-    with pytest.raises(UserError, match=r"the push failed \(Connect.*go on with: sosr-hub push"):
+    with pytest.raises(UserError, match=r"the push failed \(Connect.*continue with: sosr-hub push"):
         hub_command("push", folder, "--repo-id", REPOSITORY)
 
 

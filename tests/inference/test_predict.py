@@ -86,7 +86,7 @@ def test_probabilities_are_those_of_the_model_on_each_image(run, model, images, 
 
 def test_the_predictions_are_those_of_an_evaluation(run, images, tmp_path, capsys, without_plots):
     validate(capsys, run.path, "--predictions", tmp_path / "labelled.npz")
-    with np.load(tmp_path / "labelled_weights.npz") as stored:
+    with np.load(tmp_path / "labelled.npz") as stored:
         names, guesses, probabilities = stored["name"], stored["guesses"], stored["probabilities"]
     record = json.loads(
         predict(capsys, "--model", run.path, images / "val", "--format", "json", "--topk", "0", "-b", "8")
