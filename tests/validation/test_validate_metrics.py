@@ -178,4 +178,4 @@ def test_reassessed_labels_count_as_timm_counts_them(run, images, capsys, tmp_pa
         (tmp_path / "bad.json").write_text(text)
         refused(message, *data, "--real-labels", tmp_path / "bad.json")
     refused("none.json: no such file", *data, "--real-labels", tmp_path / "none.json")
-    refused("is no image that the file speaks of", run.path, "--real-labels", tmp_path / "real.json")
+    refused("is not in the file", run.path, "--real-labels", tmp_path / "real.json")
