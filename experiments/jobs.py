@@ -17,7 +17,6 @@ from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
 from tools.checkout import ROOT
 
-RESULT = "result.json"  # written by a finished run
 RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"
 DONE, RUNNING, FAILED, STOPPED, MISSING = "done", "running", "failed", "stopped", "missing"
 

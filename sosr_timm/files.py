@@ -1,14 +1,20 @@
-"""Files that are replaced in one step: a crash or a full disk leaves the old file or the new one, never half of one."""
+"""Files that are replaced in one step: a crash or a full disk leaves the old file or the new one, never half of one.
+
+And what to say where there is no room for them.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+
+from sosr_timm.errors import UserError, reason_of
 
 
 @contextmanager
@@ -62,6 +68,41 @@ def set_default_mode(path: str | os.PathLike) -> None:
     finally:
         with suppress(OSError):
             probe.unlink(missing_ok=True)
+
+
+@contextmanager
+def must_write(what: str | os.PathLike, advice: str = "") -> Iterator[None]:
+    """Turn an error of the file system inside the block into a line for the user.
+
+    Args:
+        what: cannot be written: a path, or an option with its value.
+        advice: what to do, for the end of the line.
+
+    Raises:
+        UserError: where writing failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{os.fspath(what)} cannot be written ({reason_of(error)}){advice}") from None
+
+
+def room(path: str | os.PathLike) -> str:
+    """How much fits on the disk of a path, in words."""
+    try:
+        free, inodes = shutil.disk_usage(path).free, _free_inodes(path)
+    except OSError:
+        return "nothing is known of the room on its disk"
+    text = f"{free / 1e6:,.1f} MB are free"
+    return f"{text}, but the disk holds no further files: no inode is free" if inodes == 0 else text
+
+
+def _free_inodes(path: str | os.PathLike) -> int | None:
+    """Inodes left for this user; None on file systems that do not count them."""
+    if not hasattr(os, "statvfs"):
+        return None
+    disk = os.statvfs(path)
+    return disk.f_favail if disk.f_files else None
 
 
 def reach_disk(path: str | os.PathLike) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "sosr_timm"
 LADDER = [
-    {"version", "errors", "registry", "text", "environment", "files", "published"},
+    {"version", "errors", "registry", "text", "environment", "published"},
+    {"files"},
     {"results"},
     {"kernels", "extras"},
     {"losses", "models", "metrics"},

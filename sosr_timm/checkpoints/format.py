@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,13 @@ def read_part(folder: Path, name: str) -> Any:
         return join(content, tensors)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
         raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({error})") from None
+
+
+def progress_of(folder: Path) -> dict[str, Any]:
+    """How far the run was at a complete checkpoint: `epoch`, `update`, `best`, ...; empty where it does not say."""
+    with suppress(OSError, ValueError, AttributeError):
+        return json.loads((folder / "run.json").read_text(encoding="utf-8")).get("progress") or {}
+    return {}
 
 
 def write_manifest(folder: Path, about: dict[str, Any]) -> None:

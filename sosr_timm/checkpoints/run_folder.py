@@ -4,25 +4,26 @@ from __future__ import annotations
 
 import fcntl
 import json
+import logging
 import os
 import re
 import socket
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
 
 from sosr_timm.errors import UserError, one_line, reason_of
-from sosr_timm.files import write_json
+from sosr_timm.files import must_write, write_json, write_text
 
-OPTIONS, ABOUT, METRICS, SUMMARY, CHECKPOINTS = (
-    "options.yaml",
-    "run.json",
-    "metrics.jsonl",
-    "summary.csv",
-    "checkpoints",
-)
-LOCK = ".lock"
+OPTIONS, ABOUT, RESULT, LABELS = "options.yaml", "run.json", "result.json", "training_labels.safetensors"
+METRICS, SUMMARY = "metrics.jsonl", "summary.csv"
+CHECKPOINTS, LOCK = "checkpoints", ".lock"
+PATIENCE = 30.0  # seconds; as long as torchrun gives its processes to end
+
+logger = logging.getLogger("sosr_timm")
 
 
 class RunFolder:
@@ -45,30 +46,92 @@ class RunFolder:
         return self.about.is_file() and self.options.is_file()
 
     def write_about(self, options: dict[str, Any], about: dict[str, Any]) -> None:
-        """Store the resolved options (a valid --config) and what else describes the run."""
+        """Store the resolved options (a valid --config) and what else describes the run.
+
+        Raises:
+            UserError: they cannot be written.
+        """
         header = "# Every option of this run; usable as --config.\n"
-        self.options.write_text(header + yaml.safe_dump(options, sort_keys=False), encoding="utf-8")
-        # Written last and at once: a folder without it never came to be a run.
-        write_json(self.about, about)
+        with must_write(f"run folder {self.path}"):
+            write_text(self.options, header + yaml.safe_dump(options, sort_keys=False))
+            write_json(self.about, about)  # written last: a folder without it is no run
+
+    def holder(self) -> str:
+        """The process that is training here now; "" where none is."""
+        try:
+            with open(self.path / LOCK, encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return self._name_of_holder()
+        except OSError:  # no lock yet, or a file system without locks
+            pass
+        return ""
+
+    def _name_of_holder(self) -> str:
+        with suppress(OSError):
+            return (self.path / LOCK).read_text(encoding="utf-8").strip() or "unknown"
+        return "unknown"
+
+    def wait_until_free(self, seconds: float | None = None) -> None:
+        """Return when no process is training here: one that was just killed or told to stop needs a moment to end.
+
+        Args:
+            seconds: to wait at most; `PATIENCE` where not given.
+
+        Raises:
+            UserError: a process is still training here.
+        """
+        seconds = PATIENCE if seconds is None else seconds
+        until, said = time.monotonic() + seconds, False
+        while holder := self.holder():
+            if time.monotonic() >= until:
+                raise UserError(f"{self.path} is being trained in by process {holder}")
+            if not said:
+                logger.info("process %s is training in %s: waiting up to %g s for its end", holder, self.path, seconds)
+                said = True
+            time.sleep(0.1)
 
     def lock(self) -> IO[str]:
         """Keep other processes from training in this folder for as long as the file returned is open.
 
         Raises:
-            UserError: one is training here now.
+            UserError: one is training here now, or the folder cannot be written to.
         """
-        file = open(self.path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held open for the life of the run
+        with must_write(f"run folder {self.path}"):
+            file = open(self.path / LOCK, "a+", encoding="utf-8")  # noqa: SIM115 - held open for the life of the run
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            file.seek(0)
-            holder = file.read().strip()
+            self._take(file)
+        except BaseException:
             file.close()
-            raise UserError(f"{self.path} is being trained in by process {holder or 'unknown'}") from None
-        file.truncate(0)
-        file.write(f"{os.getpid()} on {socket.gethostname()}")
-        file.flush()
+            raise
+        with suppress(OSError):  # only says who it is
+            os.ftruncate(file.fileno(), 0)
+            os.write(file.fileno(), f"{os.getpid()} on {socket.gethostname()}".encode())
         return file
+
+    def _take(self, file: IO[str]) -> None:
+        for attempt in range(10):
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # maybe by another start that only looks
+                if attempt == 9:
+                    raise UserError(f"{self.path} is being trained in by process {self._name_of_holder()}") from None
+                time.sleep(0.05)
+            except OSError as error:
+                why = reason_of(error)
+                logger.warning("no lock on %s (%s): nothing keeps a second process from training there", self.path, why)
+                return None
+
+    def remove_unstarted(self) -> None:
+        """Take back a folder in which no run was started; what is not a run's file stays."""
+        if self.is_run:
+            return
+        for path in (self.path / LOCK, self.path / LABELS, self.options):
+            with suppress(OSError):
+                path.unlink()
+        with suppress(OSError):
+            self.checkpoints.rmdir()
+            self.path.rmdir()
 
     def read_about(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """What `write_about` stored.
@@ -80,9 +143,9 @@ class RunFolder:
             options = yaml.safe_load(self.options.read_text(encoding="utf-8"))
             about = json.loads(self.about.read_text(encoding="utf-8"))
         except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
-            raise UserError(f"{self.path} is no whole run folder ({one_line(error)})") from None
+            raise UserError(f"{self.path} is not a complete run folder ({one_line(error)})") from None
         if not isinstance(options, dict) or not isinstance(about, dict):
-            raise UserError(f"{self.path} is no whole run folder ({OPTIONS} or {ABOUT} holds no mapping)")
+            raise UserError(f"{self.path} is not a complete run folder ({OPTIONS} or {ABOUT} is not a mapping)")
         return options, about
 
 

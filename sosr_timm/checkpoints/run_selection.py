@@ -1,15 +1,23 @@
-"""Which run to start or to go on with, and whether what was asked for agrees with what was stored."""
+"""Which run to start or to resume, and whether what was asked for agrees with what was stored."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from sosr_timm.checkpoints.foreign import foreign_file
-from sosr_timm.checkpoints.format import MANIFEST, checkpoint_folders, latest_complete, read_manifest_or_raise
-from sosr_timm.checkpoints.run_folder import RunFolder, claim_folder, folder_name
+from sosr_timm.checkpoints.format import (
+    MANIFEST,
+    checkpoint_folders,
+    latest_complete,
+    progress_of,
+    read_manifest_or_raise,
+)
+from sosr_timm.checkpoints.run_folder import RESULT, RunFolder, claim_folder, folder_name
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.losses.spec import parse_loss
@@ -21,52 +29,61 @@ from sosr_timm.options.train import TrainOptions
 
 @dataclass
 class RunSelection:
-    """Where a run lives and where it starts.
+    """Where a run is and where it starts.
 
     Attributes:
         folder: of the run.
-        checkpoint: to go on from; None at the start.
+        checkpoint: to resume from; None at the start.
+        finished: epochs of a run in which nothing is left to do, or 0.
         notes: what to tell the user.
-        error: why there is no run; a plan with an error has nothing else.
         foreign: checkpoint of timm or torchvision that a new run continues from.
     """
 
     folder: str = ""
     checkpoint: str | None = None
+    finished: int = 0
     notes: list[str] = field(default_factory=list)
-    error: str | None = None
     foreign: str | None = None
 
 
-def select_run(loaded: Loaded[TrainOptions], processes: Processes) -> tuple[RunSelection, TrainOptions]:
-    """Decide on the main process, tell the others.
+@contextmanager
+def selected_run(loaded: Loaded[TrainOptions], processes: Processes) -> Iterator[tuple[RunSelection, TrainOptions]]:
+    """Decide on the main process, tell the others, and keep other runs out of the folder until the block ends.
 
-    Returns:
-        the plan, and the options: as given for a new run, as stored for one that goes on.
+    Yields:
+        the selection, and the options: as given for a new run, as stored for one that is resumed.
 
     Raises:
-        UserError: nothing to resume at the path given, or options that contradict the run's.
+        UserError: nothing to resume at the path given, options that contradict the run's, a run in which a process is
+            training, or a folder that cannot be written to.
     """
-    plan = RunSelection()
-    if processes.is_main:
-        try:
-            plan = _plan(loaded)
-        except UserError as error:
-            plan = RunSelection(error=str(error))
-    plan = RunSelection(**json.loads(processes.text_of_main(json.dumps(asdict(plan)))))
-    if plan.error:
-        raise UserError(plan.error)
-    if plan.checkpoint is None:
-        return plan, loaded.options
-    folder = RunFolder(Path(plan.folder))
-    stored, about = folder.read_about()
-    smoothing = smoothing_of_old_run(stored, about)
-    if smoothing is not None:
-        plan.notes.append(
-            f"the run began when --loss {stored['loss']} implied label smoothing {smoothing:g}: it goes on with that "
-            f"(a new run needs --smoothing {smoothing:g})"
-        )
-    return plan, merged_options(folder, loaded)
+    selections: list[RunSelection] = []
+    locks: list[IO[str]] = []
+
+    def select() -> None:
+        selection = _plan(loaded)
+        folder = RunFolder(Path(selection.folder))
+        if not selection.finished:
+            try:
+                locks.append(folder.lock())
+            except UserError:
+                folder.remove_unstarted()
+                raise
+        selections.append(selection)
+
+    try:
+        processes.on_main(select)
+        text = processes.text_of_main(json.dumps(asdict(selections[0]) if selections else None))
+        selection = RunSelection(**json.loads(text))
+        if selection.checkpoint is None:
+            yield selection, loaded.options
+        else:
+            folder = RunFolder(Path(selection.folder))
+            selection.notes += notes_on_old_run(folder)
+            yield selection, merged_options(folder, loaded)
+    finally:
+        for lock in locks:
+            lock.close()
 
 
 def _plan(loaded: Loaded[TrainOptions]) -> RunSelection:
@@ -84,7 +101,7 @@ def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> RunSe
     if not name:
         data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
         name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
-    return RunSelection(str(claim_folder(output_folder(options), name).path), None, list(notes))
+    return RunSelection(str(claim_folder(output_folder(options), name).path), notes=list(notes))
 
 
 def output_folder(options: TrainOptions) -> Path:
@@ -102,16 +119,20 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
         candidates = sorted((f for f in folders if f.is_run), key=lambda f: f.about.stat().st_mtime, reverse=True)
         candidates = [folder for folder in candidates if not differences(folder, loaded)]
     for folder in candidates:
+        folder.wait_until_free()
         if folder.is_run:
             found, damaged = latest_complete(folder.checkpoints)
             if found is not None:
                 _refuse_differences(folder, loaded)
-                return RunSelection(str(folder.path), str(found), _fallback_notes(damaged, found))
+                return _resumed(folder, found, damaged)
             if damaged:
-                raise UserError(f"{folder.path}: no whole checkpoint ({damaged[0]})")
+                raise UserError(f"{folder.path}: no complete checkpoint ({damaged[0]})")
         if folder.path.is_dir() and not checkpoint_folders(folder.checkpoints):
+            if folder.checkpoints.exists() and not folder.checkpoints.is_dir():
+                raise UserError(f"{folder.checkpoints} is not a folder: remove it to start the run anew")
             # It ended before its first checkpoint: nothing of it is worth keeping.
-            return RunSelection(str(folder.path), None, [f"{folder.path} has no checkpoint: starting anew in it"])
+            note = f"{folder.path} has no checkpoint: starting anew in it"
+            return RunSelection(str(folder.path), notes=[note])
     return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
 
 
@@ -122,10 +143,11 @@ def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
     if (path / MANIFEST).is_file() or path.parent.name == "checkpoints":
         folder = RunFolder(path.parent.parent)
         if not folder.is_run:
-            raise UserError(f"--resume {path}: the checkpoint does not lie in a run folder")
+            raise UserError(f"--resume {path}: the checkpoint is not in a run folder")
+        folder.wait_until_free()
         read_manifest_or_raise(path)
         _refuse_differences(folder, loaded)
-        return RunSelection(str(folder.path), str(path))
+        return _resumed(folder, path, [])
     folder = RunFolder(path)
     foreign = foreign_file(path)
     if not folder.is_run and foreign is not None:
@@ -135,10 +157,21 @@ def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
     if not folder.is_run:
         raise UserError(f"--resume {path}: neither a run folder nor a checkpoint (it has no {folder.about.name})")
     _refuse_differences(folder, loaded)
+    folder.wait_until_free()
     found, damaged = latest_complete(folder.checkpoints)
     if found is None:
-        raise UserError(f"--resume {path}: no whole checkpoint" + (f" ({damaged[0]})" if damaged else ""))
-    return RunSelection(str(path), str(found), _fallback_notes(damaged, found))
+        raise UserError(f"--resume {path}: no complete checkpoint" + (f" ({damaged[0]})" if damaged else ""))
+    return _resumed(folder, found, damaged)
+
+
+def _resumed(folder: RunFolder, checkpoint: Path, damaged: list[str]) -> RunSelection:
+    """A run that is resumed from a checkpoint, or has nothing left to do."""
+    epochs = folder.read_about()[1].get("epochs")
+    progress = progress_of(checkpoint)
+    # A run that was killed before it wrote its result has that left to do; one without evaluations writes none.
+    has_result = progress.get("best") is None or (folder.path / RESULT).is_file()
+    finished = epochs if has_result and progress.get("epoch") == epochs else 0
+    return RunSelection(str(folder.path), str(checkpoint), finished, _fallback_notes(damaged, checkpoint))
 
 
 def _fallback_notes(damaged: list[str], found: Path) -> list[str]:
@@ -194,6 +227,18 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
         values["smoothing"] = smoothing
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
     return build(TrainOptions, values)
+
+
+def notes_on_old_run(folder: RunFolder) -> list[str]:
+    """What an option of the run meant when it began and would not mean today."""
+    stored, about = folder.read_about()
+    smoothing = smoothing_of_old_run(stored, about)
+    if smoothing is None:
+        return []
+    return [
+        f"the run began when --loss {stored['loss']} implied label smoothing {smoothing:g}: it continues with that "
+        f"(a new run needs --smoothing {smoothing:g})"
+    ]
 
 
 def smoothing_of_old_run(stored: dict[str, Any], about: dict[str, Any]) -> float | None:

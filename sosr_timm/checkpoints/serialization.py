@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import Tensor
 
+from sosr_timm.errors import one_line
 from sosr_timm.files import set_default_mode
 
 # Keys that mark what JSON has no word for.
@@ -82,8 +86,16 @@ def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> None:
-    """Write a safetensors file that whoever may read other files of its folder may read."""
-    save_file(tensors, str(path), metadata)
+    """Write a safetensors file with the permissions that other new files of its folder have.
+
+    Raises:
+        OSError: no room, no such folder, ...
+    """
+    try:
+        save_file(tensors, str(path), metadata)
+    except SafetensorError as error:  # which hides the system's error in its text
+        number = re.search(r"os error (\d+)", str(error))
+        raise OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(one_line(error)) from None
     set_default_mode(path)
 
 

@@ -6,14 +6,13 @@ import datetime
 import os
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-import psutil
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
 from accelerate.state import PartialState
 
+from sosr_timm.distributed.launchers import processes_asked_for, reporting_launcher, script_for_launchers
 from sosr_timm.distributed.threads import set_threads
 from sosr_timm.errors import UserError, one_line
 
@@ -21,7 +20,7 @@ EXIT_USER_ERROR = 2
 
 
 def run_main(main: Callable[[], int]) -> int:
-    """Run a script's main function; what its user can mend becomes one line and exit code 2.
+    """Run a script's main function; what its user can fix becomes one line and exit code 2.
 
     Args:
         main: returns the exit code.
@@ -37,14 +36,6 @@ def run_main(main: Callable[[], int]) -> int:
                 said = f"(what {launcher} prints below only repeats that exit code {EXIT_USER_ERROR} came back)"
                 print(said, file=sys.stderr, flush=True)
         return EXIT_USER_ERROR
-
-
-def reporting_launcher() -> str:
-    """The launcher that adds a report of its own below an error; "" where none does."""
-    words = _words_of_accelerate()
-    if "TORCHELASTIC_RUN_ID" in os.environ:  # of several processes, which --quiet does not quiet
-        return "accelerate launch" if words else "torchrun"
-    return "accelerate launch" if words and not {"-q", "--quiet"} & set(words) else ""
 
 
 class Processes:
@@ -110,6 +101,22 @@ class Processes:
         flags[self.rank] = other
         return torch.nonzero(self.sum(flags)).flatten().tolist()
 
+    def on_main(self, action: Callable[[], None]) -> None:
+        """Do something on the main process alone; every process must call it.
+
+        Raises:
+            UserError: on every process, where the main one failed with it.
+        """
+        error = ""
+        if self.is_main:
+            try:
+                action()
+            except UserError as raised:
+                error = str(raised)
+        error = self.text_of_main(error)
+        if error:
+            raise UserError(error)
+
     def wait(self) -> None:
         """Return when every process is here."""
         if self.count > 1:
@@ -150,7 +157,7 @@ def start_processes(
     processes = Processes(accelerator)
     _check_device(device, processes)
     set_threads(processes.device)
-    asked = expected or _asked_of_launcher()
+    asked = expected or processes_asked_for()
     if asked and asked > processes.count:
         raise UserError(
             f"{asked} processes were asked for, {processes.count} started; on CPUs start them with "
@@ -178,36 +185,6 @@ def _check_device(name: str | None, processes: Processes) -> None:
         raise UserError(f"--device {name}: each of {processes.count} processes takes the device of its rank")
     if processes.device.type != torch.device(name).type:
         raise UserError(f"--device {name}: Accelerate was set to {processes.device.type}")
-
-
-def _asked_of_launcher() -> int | None:
-    """What `accelerate launch --num_processes N` said: with --cpu it starts one process and says nothing."""
-    words = _words_of_accelerate()
-    for position, word in enumerate(words):
-        name, equals, value = word.partition("=")
-        if name in ("--num_processes", "--num-processes"):
-            value = value if equals else words[position + 1 : position + 2][0]
-            return int(value) if value.isdigit() else None
-        if word == os.path.basename(sys.argv[0]) or word == sys.argv[0]:
-            return None
-    return None
-
-
-def _words_of_accelerate() -> list[str]:
-    """The command line of the `accelerate launch` that started this process; nothing where something else did."""
-    try:
-        words = psutil.Process(os.getppid()).cmdline()
-    except psutil.Error:
-        return []
-    return words if any("accelerate" in os.path.basename(word) for word in words[:3]) else []
-
-
-def script_for_launchers() -> str:
-    """How torchrun and `accelerate launch` start this program: `train.py`, or `-m sosr_timm.train` once installed."""
-    path = Path(sys.argv[0])
-    if path.suffix == ".py" and path.parent.name != "sosr_timm":
-        return path.name
-    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}"
 
 
 def end_processes() -> None:

@@ -6,6 +6,7 @@ import signal
 import time
 from types import FrameType
 
+from sosr_timm.distributed.launchers import LauncherWatch
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 
@@ -13,9 +14,10 @@ STOPPING = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopSignals:
-    """Signals and the clock, polled once per update by every process together.
+    """Signals, the launcher and the clock, polled once per update by every process together.
 
-    The first signal asks for a checkpoint and an end; a second SIGINT ends the process at once.
+    The first signal asks for a checkpoint and an end; a second SIGINT ends the process at once. A launcher that has
+    ended counts as SIGTERM.
 
     Args:
         processes: that must agree.
@@ -28,7 +30,8 @@ class StopSignals:
     def __init__(self, processes: Processes, checkpoint_every: str = ""):
         self.processes = processes
         self.updates, self.seconds = _interval(checkpoint_every)
-        self._signal = 0
+        self._launcher = LauncherWatch()
+        self._noted = 0
         self._previous: dict[int, object] = {}
         self.saved_now()
 
@@ -42,12 +45,18 @@ class StopSignals:
             signal.signal(number, handler)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self._signal and number == signal.SIGINT:
+        if self._noted and number == signal.SIGINT:
             raise KeyboardInterrupt
-        self._signal = number
+        self._noted = number
+
+    def _mine(self) -> int:
+        """The signal that this process noticed, or 0."""
+        if not self._noted and self._launcher.has_ended():
+            self._noted = int(signal.SIGTERM)
+        return self._noted
 
     def saved_now(self) -> None:
-        """A checkpoint was just written: the interval starts anew."""
+        """Start the interval anew: a checkpoint was just written, or could not be."""
         self._updates_since = 0
         self._saved_at = time.monotonic()
 
@@ -59,7 +68,7 @@ class StopSignals:
 
     def received(self) -> int:
         """The signal that reached any process, or 0; every process must call it."""
-        return self.processes.maximum([self._signal])[0]
+        return self.processes.maximum([self._mine()])[0]
 
     def after_update(self) -> tuple[int, bool]:
         """The signal that reached any process, or 0, and whether a checkpoint is due; every process must call it."""
@@ -67,7 +76,7 @@ class StopSignals:
         due = bool(self.updates) and self._updates_since >= self.updates
         if self.seconds:
             due = due or time.monotonic() - self._saved_at >= self.seconds
-        number, due_somewhere = self.processes.maximum([self._signal, int(due)])
+        number, due_somewhere = self.processes.maximum([self._mine(), int(due)])
         return number, bool(due_somewhere)
 
 

@@ -7,10 +7,10 @@ import os
 import psutil
 import torch
 
+from sosr_timm.distributed.launchers import is_launcher
 from sosr_timm.environment import usable_cores
 
 VARIABLE = "OMP_NUM_THREADS"
-LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch.distributed.launch")
 LOCAL_PROCESSES = ("LOCAL_WORLD_SIZE", "MPI_LOCALNRANKS", "OMPI_COMM_WORLD_LOCAL_SIZE", "MV2_COMM_WORLD_LOCAL_SIZE")
 
 
@@ -50,11 +50,6 @@ def chosen_threads() -> int | None:
     except psutil.Error:
         return 1
     return None
-
-
-def is_launcher(line: list[str]) -> bool:
-    """Whether a command line is that of a launcher: in its first words, before the script's own."""
-    return any(name in os.path.basename(word) for word in line[:3] for name in LAUNCHERS)
 
 
 def set_threads(device: torch.device) -> None:

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from sosr_timm.checkpoints.run_folder import RESULT, SUMMARY
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.task import is_multi_label
@@ -19,7 +20,7 @@ from sosr_timm.validation.data import data_name
 from sosr_timm.validation.main import run_validation
 from sosr_timm.validation.reports import RECORD, RELIABILITY
 
-RESULT, RECIPE, SUMMARY = "result.json", "recipe.yaml", "summary.csv"
+RECIPE = "recipe.yaml"
 NEW_NAMES = {"average of weights": "ema"}  # of what older versions wrote
 
 

@@ -17,7 +17,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from sosr_timm.data.transforms.image import ImageFormat
-from sosr_timm.errors import UserError, one_line
+from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.files import set_default_mode
 from sosr_timm.models.weights import timm_architecture
 
@@ -77,7 +77,7 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
             shutil.rmtree(destination)
         os.replace(temporary, destination)
     except OSError as error:
-        raise UserError(f"{destination} cannot be written ({error})") from None
+        raise UserError(f"{destination} cannot be written ({reason_of(error)})") from None
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

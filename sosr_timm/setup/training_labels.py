@@ -8,14 +8,12 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
-from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.checkpoints.run_folder import LABELS, RunFolder
 from sosr_timm.checkpoints.serialization import save_tensors
 from sosr_timm.data.sources.long_tail_and_noise import labels_digest
 from sosr_timm.data.sources.source import ImageSource
-from sosr_timm.errors import UserError, one_line, reason_of
-from sosr_timm.files import replacing
-
-NAME = "training_labels.safetensors"
+from sosr_timm.errors import UserError, one_line
+from sosr_timm.files import must_write, replacing
 
 
 def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
@@ -26,13 +24,10 @@ def store_training_labels(folder: RunFolder, source: ImageSource) -> None:
     """
     if "labels_sha256" not in source.info.origin:
         return
-    path = folder.path / NAME
+    path = folder.path / LABELS
     tensors = {"indices": torch.from_numpy(source.indices), "labels": torch.from_numpy(source.labels)}
-    try:
-        with replacing(path) as temporary:
-            save_tensors(temporary, tensors, {"sha256": source.info.origin["labels_sha256"]})
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path} could not be written ({reason_of(error)})") from None
+    with must_write(path), replacing(path) as temporary:
+        save_tensors(temporary, tensors, {"sha256": source.info.origin["labels_sha256"]})
 
 
 def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
@@ -42,7 +37,7 @@ def check_training_labels(folder: RunFolder, source: ImageSource) -> None:
         UserError: the file is missing or damaged, or other labels were drawn, because the data set is another one.
     """
     drawn = source.info.origin.get("labels_sha256")
-    path = folder.path / NAME
+    path = folder.path / LABELS
     if drawn is None and not path.exists():
         return
     stored = read_training_labels(path)

@@ -6,6 +6,7 @@ import logging
 import sys
 import textwrap
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from typing import TextIO
 
 from sosr_timm.text import duration, fitted, width_of
@@ -17,6 +18,8 @@ logger = logging.getLogger("sosr_timm")
 
 class _Printer(logging.Handler):
     """Prints messages at once: a file or a scheduler may be reading.
+
+    A full disk below the log file, or a reader that has gone, costs the message and not the run.
 
     Args:
         to_stderr: standard output holds something else.
@@ -31,8 +34,9 @@ class _Printer(logging.Handler):
         return sys.stderr if self.to_stderr else sys.stdout
 
     def emit(self, record: logging.LogRecord) -> None:
-        Bar.write(self.format(record), file=self.stream)
-        self.stream.flush()
+        with suppress(OSError):
+            Bar.write(self.format(record), file=self.stream)
+            self.stream.flush()
 
 
 def show_log(is_main: bool, to_stderr: bool = False) -> None:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import Tensor
 
 from sosr_timm.checkpoints.format import (
     EMA,
@@ -21,13 +24,15 @@ from sosr_timm.checkpoints.format import (
     is_epoch_end,
     point,
     publish,
-    read_manifest,
     read_part,
     write_manifest,
     write_part,
 )
+from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.checkpoints.serialization import module_state, save_tensors
 from sosr_timm.errors import UserError, one_line, reason_of
+from sosr_timm.files import must_write, room
+from sosr_timm.text import counted
 from sosr_timm.training.run import Progress, Run
 from sosr_timm.version import __version__
 
@@ -36,43 +41,32 @@ STALL = 0.05
 
 
 def save(run: Run) -> Path | None:
-    """Write a checkpoint of where the run stands; every process must call it.
+    """Write a checkpoint of the run's present state; every process must call it.
 
-    A disk that is full costs the checkpoint, not the run: what was written is taken away again, the last whole
-    checkpoint stays, and a line says how much room is missing.
+    A full disk costs the checkpoint, not the run: what was written is removed again, the last complete checkpoint
+    stays, and a line says how much room is missing.
 
     Returns:
         the checkpoint's folder; None where it could not be written.
+
+    Raises:
+        UserError: no checkpoint can be written any more, because the folder is gone or has become read-only.
     """
     started = time.monotonic()
     position = Position(run.progress.epoch, run.progress.update)
     final = run.folder.checkpoints / position.folder_name
     temporary = run.folder.checkpoints / f".unfinished-{position.folder_name}"
-    if run.processes.is_main:
-        shutil.rmtree(temporary, ignore_errors=True)
-    run.processes.wait()
     failure = ""
-    try:
-        temporary.mkdir(parents=True, exist_ok=True)
-        write_part(temporary, f"rank{run.processes.rank}", _rank_state(run))
-        if run.processes.is_main:
-            _write_shared(run, temporary)
-    except (OSError, SafetensorError) as error:
-        failure = _explain(run, error)
-    if run.processes.maximum([int(bool(failure))])[0]:
+    if run.processes.is_main:
+        failure = _failure_of(run, lambda: _make_room(run, temporary))
+    if _failed_anywhere(run, failure):
+        return _give_up(run, temporary, failure)
+    failure = _failure_of(run, lambda: _write(run, temporary))
+    if _failed_anywhere(run, failure):
         return _give_up(run, temporary, failure)
     if run.processes.is_main:
-        try:
-            missing = [r for r in range(run.processes.count) if not (temporary / f"rank{r}.json").is_file()]
-            if missing:
-                raise OSError(f"process {missing[0]} does not write into the same folder: {temporary}")
-            write_manifest(temporary, {"epoch": position.epoch, "update": position.update, "version": __version__})
-            publish(temporary, final)
-            _link(run, final)
-            _trim(run, final)
-        except OSError as error:
-            failure = _explain(run, error)
-    if run.processes.maximum([int(bool(failure))])[0]:
+        failure = _failure_of(run, lambda: _commit(run, position, temporary, final))
+    if _failed_anywhere(run, failure):
         return _give_up(run, temporary, failure)
     share = run.stop_signals.share_of_interval(time.monotonic() - started)
     if share > STALL and position.update:
@@ -82,6 +76,46 @@ def save(run: Run) -> Path | None:
         )
     run.stop_signals.saved_now()
     return final
+
+
+def _failure_of(run: Run, action: Callable[[], None]) -> str:
+    """Why the file system refused; "" where it did not."""
+    try:
+        action()
+        return ""
+    except OSError as error:
+        needed = f"a checkpoint takes about {bytes_of_checkpoint(run) / 1e6:,.1f} MB"
+        return f"{reason_of(error)} ({needed}, {room(run.folder.path)})"
+
+
+def _failed_anywhere(run: Run, failure: str) -> bool:
+    return bool(run.processes.maximum([int(bool(failure))])[0])
+
+
+def _make_room(run: Run, temporary: Path) -> None:
+    """An empty folder to write to; one that somebody took away is not made again with half a run in it."""
+    shutil.rmtree(temporary, ignore_errors=True)
+    run.folder.about.stat()
+    run.folder.checkpoints.mkdir(exist_ok=True)
+    temporary.mkdir()
+
+
+def _write(run: Run, temporary: Path) -> None:
+    """This process's part of a checkpoint, and on the main process what all share."""
+    temporary.mkdir(exist_ok=True)  # of this machine's own disk, which is found out when the checkpoint is committed
+    write_part(temporary, f"rank{run.processes.rank}", _rank_state(run))
+    if run.processes.is_main:
+        _write_shared(run, temporary)
+
+
+def _commit(run: Run, position: Position, temporary: Path, final: Path) -> None:
+    missing = [rank for rank in range(run.processes.count) if not (temporary / f"rank{rank}.json").is_file()]
+    if missing:
+        raise OSError(f"process {missing[0]} does not write into the same folder: {temporary}")
+    write_manifest(temporary, {"epoch": position.epoch, "update": position.update, "version": __version__})
+    publish(temporary, final)
+    _link(run, final)
+    _trim(run, final)
 
 
 def _write_shared(run: Run, folder: Path) -> None:
@@ -130,23 +164,54 @@ def _rank_state(run: Run) -> dict[str, Any]:
     return state
 
 
-def _explain(run: Run, error: Exception) -> str:
-    try:
-        free = shutil.disk_usage(run.folder.path).free
-    except OSError:
-        free = 0
-    needed = sum(tensor.nbytes for tensor in run.model.state_dict().values()) * (3 + (run.ema is not None))
-    reason = reason_of(error)
-    return f"{reason} (a checkpoint takes about {needed / 1e6:,.1f} MB, {free / 1e6:,.1f} MB are free)"
+def bytes_of_checkpoint(run: Run) -> int:
+    """Bytes of the tensors that a checkpoint holds now: the optimizer has its state after the first update."""
+    models = [model for model in (run.model, run.ema) if model is not None]
+    state = [value for entry in run.optimizer.state.values() for value in entry.values() if isinstance(value, Tensor)]
+    of_rank = list(run.loss.state_dict().values())
+    if run.processes.count > 1:
+        of_rank += [buffer for model in models for buffer in model.buffers()]
+    shared = [tensor for model in models for tensor in model.state_dict().values()] + state
+    return sum(tensor.nbytes for tensor in shared) + run.processes.count * sum(tensor.nbytes for tensor in of_rank)
 
 
 def _give_up(run: Run, temporary: Path, failure: str) -> None:
+    """Remove what was written of a checkpoint, and say so.
+
+    Raises:
+        UserError: no later one can be written either.
+    """
     if run.processes.is_main:
         shutil.rmtree(temporary, ignore_errors=True)
+    lost = lost_place(run.folder)
+    if run.processes.maximum([int(bool(lost))])[0]:
+        progress = run.progress
+        done = f"training ends after {progress.epoch} of {counted(run.epochs, 'epoch')}"
+        done += f" and {counted(progress.update, 'update')}" if progress.update else ""
+        of_main = run.processes.text_of_main(lost)
+        if of_main:
+            raise UserError(f"no checkpoint can be written: {of_main}; {done}")
+        raise UserError(f"no checkpoint can be written: {lost or 'another process says why'}; {done}", bool(lost))
     if failure:
-        run.console.say(f"checkpoint not written: {failure}; the run goes on, the last whole checkpoint stays")
+        run.console.say(f"checkpoint not written: {failure}; training continues, the last complete checkpoint stays")
     # Try again after another interval rather than at every update.
     run.stop_signals.saved_now()
+
+
+def lost_place(folder: RunFolder) -> str:
+    """Why nothing can ever be written to a run folder again; "" where it can, or where the disk may only be full."""
+    try:
+        folder.about.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{folder.path} is gone"
+    except OSError:
+        pass
+    try:
+        with tempfile.TemporaryFile(dir=folder.checkpoints):
+            return ""
+    except OSError as error:
+        lost = error.errno in (errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR)
+        return f"{folder.checkpoints} cannot be written ({reason_of(error)})" if lost else ""
 
 
 def _link(run: Run, final: Path) -> None:
@@ -175,11 +240,11 @@ def _trim(run: Run, final: Path) -> None:
 
 
 def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list[str]:
-    """Take up a run where a checkpoint left it.
+    """Put a run into the state of a checkpoint.
 
     Args:
         run: in its initial state.
-        checkpoint: of it.
+        checkpoint: of it, whose files were compared with their hashes when it was selected.
         without_optimizer: --no-resume-opt: optimizer and loss scaler start anew.
 
     Returns:
@@ -189,7 +254,6 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
         UserError: the checkpoint is damaged or belongs to another network, or the global batch differs.
     """
     try:
-        read_manifest(checkpoint)
         shared = read_part(checkpoint, "run")
         ranks = [read_part(checkpoint, f"rank{rank}") for rank in range(shared["processes"])]
     except DamagedCheckpoint as error:
@@ -210,9 +274,13 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
     except (RuntimeError, ValueError, KeyError, OSError) as error:
         raise UserError(f"{checkpoint} does not fit this run ({one_line(error)})") from None
     run.progress = Progress(**shared["progress"])
-    if run.processes.is_main:
-        run.metrics_log.cut(shared["journal"])
+    run.processes.on_main(lambda: _cut_log(run, shared["journal"]))
     return notes
+
+
+def _cut_log(run: Run, sizes: dict[str, int]) -> None:
+    with must_write(f"run folder {run.folder.path}"):
+        run.metrics_log.cut(sizes)
 
 
 def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:

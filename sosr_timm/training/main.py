@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
-from sosr_timm.checkpoints.run_folder import LOCK, RunFolder
-from sosr_timm.checkpoints.run_selection import RunSelection, select_run
+from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.checkpoints.run_selection import RunSelection, selected_run
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
+from sosr_timm.files import must_write
 from sosr_timm.options.load import Loaded, flatten
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.datasets import check_held_out
 from sosr_timm.setup.training_labels import check_training_labels, store_training_labels
-from sosr_timm.tracking.console import show_log, show_notes
+from sosr_timm.text import counted
+from sosr_timm.tracking.console import logger, show_log, show_notes
 from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers_of
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
@@ -23,6 +25,7 @@ from sosr_timm.training.dry_run import dry_run
 from sosr_timm.training.foreign import continue_from
 from sosr_timm.training.loop import train
 from sosr_timm.training.notes import notes_of
+from sosr_timm.training.run import Run
 from sosr_timm.training.summary import announce, describe, finish
 
 
@@ -33,7 +36,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         the exit code: 0, or `--exit-code-on-signal` where a signal ended the run early.
 
     Raises:
-        UserError: anything that whoever started the run can mend.
+        UserError: anything that the person who started the run can fix.
     """
     model = loaded.options.model
     set_backends(loaded.options.run.deterministic)
@@ -49,55 +52,62 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
     check_trackers(trackers_of(loaded.options.run))
     if loaded.options.run.dry_run:
         return dry_run(loaded, processes)
-    plan, options = select_run(loaded, processes)
-    show_notes(plan.notes)
-    folder = RunFolder(Path(plan.folder))
-    with folder.lock() if processes.is_main else nullcontext():
-        return train_in(folder, plan, options, loaded, processes)
+    with selected_run(loaded, processes) as (selection, options):
+        show_notes(selection.notes)
+        if selection.finished:
+            done = f"{selection.finished} of {counted(selection.finished, 'epoch')}"
+            logger.info("%s: already finished (%s); nothing to do", selection.folder, done)
+            return 0
+        return train_in(RunFolder(Path(selection.folder)), selection, options, loaded, processes)
 
 
 def train_in(
-    folder: RunFolder, plan: RunSelection, options: TrainOptions, loaded: Loaded[TrainOptions], processes: Processes
+    folder: RunFolder,
+    selection: RunSelection,
+    options: TrainOptions,
+    loaded: Loaded[TrainOptions],
+    processes: Processes,
 ) -> int:
-    """Train in a folder that is ours; returns the exit code."""
+    """Train in a folder that no other process trains in; returns the exit code."""
+    checkpoint = selection.checkpoint
     try:
-        run = build_run(options, processes, folder, resumed=plan.checkpoint is not None)
-        notes = continue_from(run, Path(plan.foreign)) if plan.foreign else []
+        run = build_run(options, processes, folder, resumed=checkpoint is not None)
+        notes = continue_from(run, Path(selection.foreign)) if selection.foreign else []
+        if checkpoint is None:
+            processes.on_main(lambda: start_folder(run, flatten(options), describe(run, loaded)))
     except BaseException:
-        if plan.checkpoint is None and processes.is_main:
-            remove_unstarted_run(folder)
+        if checkpoint is None and processes.is_main:
+            folder.remove_unstarted()
         raise
-    if plan.checkpoint is None:
-        if processes.is_main:
-            run.metrics_log.cut({})
-            folder.checkpoints.mkdir(exist_ok=True)
-            store_training_labels(folder, run.training.source)
-            folder.write_about(flatten(options), describe(run, loaded))
+    if checkpoint is None:
         show_notes(notes)
-        if plan.foreign:
+        if selection.foreign:
             save(run)  # from here on the run is one of its own, which --resume auto continues
     else:
         check_training_labels(folder, run.training.source)
         change = check_held_out(folder.read_about()[1], run.training.source)
         if change:
             raise UserError(f"cannot resume {folder.path}: {change}")
-        show_notes(restore(run, Path(plan.checkpoint), options.run.no_resume_opt))
-    start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
+        show_notes(restore(run, Path(checkpoint), options.run.no_resume_opt))
+    with must_write(f"run folder {folder.path}"):
+        start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
     show_notes(notes_of(run))
-    announce(run, plan.checkpoint)
+    announce(run, checkpoint)
     with advising(run):
         signal_number = train(run)
     processes.accelerator.end_training()
     return finish(run, signal_number)
 
 
-def remove_unstarted_run(folder: RunFolder) -> None:
-    """Take back a folder that no run came to live in."""
-    if folder.is_run:
-        return
-    (folder.path / LOCK).unlink(missing_ok=True)
-    for path in (folder.checkpoints, folder.path):
-        try:
-            path.rmdir()
-        except OSError:
-            return  # something else lies in it, which is not ours to take
+def start_folder(run: Run, options: dict[str, Any], about: dict[str, Any]) -> None:
+    """Write what a new run's folder holds before the first update.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    folder = run.folder
+    with must_write(f"run folder {folder.path}"):
+        run.metrics_log.cut({})
+        folder.checkpoints.mkdir(exist_ok=True)
+    store_training_labels(folder, run.training.source)
+    folder.write_about(options, about)

@@ -12,7 +12,9 @@ from typing import Any
 import torch
 
 from sosr_timm import results
+from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.environment import environment
+from sosr_timm.files import must_write
 from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
@@ -74,7 +76,9 @@ def finish(run: Run, signal_number: int) -> int:
         done = f"{run.progress.epoch} of {counted(run.epochs, 'epoch')}"
         logger.info("stopped after %s because of --stop-epoch", done)
     elif run.processes.is_main and best is not None:
-        results.save_result(result_of(run), run.folder.path, "result.json")
+        advice = f"; the run is complete: make room, and --resume {run.folder.path} writes it"
+        with must_write(run.folder.path / RESULT, advice):
+            results.save_result(result_of(run), run.folder.path, RESULT)
     if run.processes.is_main:
         draw_curves_of(run)
     show_facts(next_commands(run), "next", commands=True)

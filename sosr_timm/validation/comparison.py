@@ -12,7 +12,7 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
-from sosr_timm.files import write_json
+from sosr_timm.files import must_write, write_json
 from sosr_timm.metrics.paired import compare_correct
 from sosr_timm.metrics.titles import ONE_CLASS, WEIGHTS
 from sosr_timm.options.load import Loaded
@@ -151,11 +151,9 @@ def _report(record: dict[str, Any], sides: tuple[Side, Side], options: ValidateO
     output.line(f"B - A: {record['difference']:+.2f} points, 95 % interval {spread}; {chance}")
     run = sides[0].evaluated.run if sides[0].evaluated else None
     folder = options.report.output or (run.folder.path if run else None)
-    try:
-        if folder:
+    if folder:
+        with must_write(Path(folder) / RECORD):
             write_json(Path(folder) / RECORD, record)
-    except OSError as error:
-        raise UserError(f"{folder}/{RECORD} cannot be written ({error})") from None
     file = options.report.results_file
     if file:
         row = {name: value for name, value in record.items() if name not in ("interval", "environment")}

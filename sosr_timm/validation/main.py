@@ -9,6 +9,7 @@ import torch
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
+from sosr_timm.files import must_write
 from sosr_timm.metrics.titles import WEIGHTS
 from sosr_timm.options.load import Loaded, other_meanings
 from sosr_timm.options.validate import EvaluatedModelOptions, ValidateOptions
@@ -118,12 +119,10 @@ def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) ->
     options = evaluated.options.report
     output = Output(options.json)
     output.table(table_of(found.record, options.metrics_avg))
-    try:
-        folder = Path(options.output) if options.output else evaluated.run and evaluated.run.folder.path
-        if folder:
+    folder = Path(options.output) if options.output else evaluated.run and evaluated.run.folder.path
+    if folder:
+        with must_write(folder):
             write_folder(Path(folder), found, options.per_class)
-    except OSError as error:
-        raise UserError(f"the results could not be written ({error})") from None
     if options.predictions:
         for title, samples in found.samples.items():
             path = path_of(Path(options.predictions), title, len(found.samples) > 1)

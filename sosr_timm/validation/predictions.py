@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm.data.sources.source import ImageSource
-from sosr_timm.errors import UserError, reason_of
-from sosr_timm.files import replacing
+from sosr_timm.errors import UserError
+from sosr_timm.files import must_write, replacing
 from sosr_timm.metrics.samples import Samples
 
 MOST_LOGITS = 100_000_000  # 400 MB
@@ -67,28 +67,25 @@ def write_predictions(
         UserError: the file cannot be written.
     """
     names = [source.name(index) for index in range(len(source))]
-    try:
-        with replacing(path) as temporary:
-            if path.suffix == ".csv":
-                _write_table(temporary, samples, names, class_names)
-                return
-            arrays = {
-                "index": np.arange(len(names)),
-                "name": np.array(names),
-                "target": samples.target,
-                "guesses": samples.guesses,
-                "probabilities": samples.probabilities,
-                **{name: np.array(text) for name, text in about.items()},
-                "fingerprint": np.array(source.fingerprint()),
-            }
-            if class_names is not None:
-                arrays["class_names"] = np.array(class_names)
-            if samples.logits is not None:
-                arrays["logits"] = samples.logits
-            with open(temporary, "wb") as file:
-                np.savez_compressed(file, **arrays)
-    except OSError as error:
-        raise UserError(f"--predictions {path} cannot be written ({reason_of(error)})") from None
+    with must_write(f"--predictions {path}"), replacing(path) as temporary:
+        if path.suffix == ".csv":
+            _write_table(temporary, samples, names, class_names)
+            return
+        arrays = {
+            "index": np.arange(len(names)),
+            "name": np.array(names),
+            "target": samples.target,
+            "guesses": samples.guesses,
+            "probabilities": samples.probabilities,
+            **{name: np.array(text) for name, text in about.items()},
+            "fingerprint": np.array(source.fingerprint()),
+        }
+        if class_names is not None:
+            arrays["class_names"] = np.array(class_names)
+        if samples.logits is not None:
+            arrays["logits"] = samples.logits
+        with open(temporary, "wb") as file:
+            np.savez_compressed(file, **arrays)
 
 
 def _write_table(path: Path, samples: Samples, names: list[str], class_names: Sequence[str] | None) -> None:

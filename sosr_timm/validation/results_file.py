@@ -7,8 +7,8 @@ import io
 from pathlib import Path
 from typing import Any
 
-from sosr_timm.errors import UserError, one_line, reason_of
-from sosr_timm.files import replacing, write_json
+from sosr_timm.errors import UserError, one_line
+from sosr_timm.files import must_write, replacing, write_json
 from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS
 from sosr_timm.text import markdown_table
 
@@ -93,15 +93,13 @@ def write_results(file: str, form: str, rows: list[dict[str, Any]], record: dict
     Raises:
         UserError: the file cannot be written.
     """
-    try:
+    with must_write(f"--results-file {file}"):
         if form == "json":
             write_json(file, record if record is not None else best_first(rows))
         else:
             text = (_csv if form == "csv" else _markdown)(best_first(rows))
             with replacing(file) as temporary:
                 temporary.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise UserError(f"--results-file {file} cannot be written ({reason_of(error)})") from None
 
 
 def _columns(rows: list[dict[str, Any]]) -> list[str]:

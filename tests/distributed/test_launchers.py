@@ -5,7 +5,8 @@ import os
 import psutil
 import pytest
 
-from sosr_timm.distributed.processes import reporting_launcher, run_main
+from sosr_timm.distributed.launchers import LauncherWatch, reporting_launcher
+from sosr_timm.distributed.processes import run_main
 from sosr_timm.errors import UserError
 
 ONE = ["python", "/bin/accelerate", "launch", "train.py"]
@@ -56,3 +57,26 @@ def test_the_line_is_followed_by_where_to_look(started_by, capsys):
     started_by(["bash"])
     assert run_main(refuse) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+TORCHRUN = ["python", "/bin/torchrun", "train.py"]
+
+
+@pytest.mark.parametrize(
+    ("line", "parent", "elastic", "later", "expected"),
+    [
+        (TORCHRUN, 77, True, 77, False),
+        (TORCHRUN, 77, True, 1, True),
+        (ONE, 77, False, 1, True),
+        (["bash"], 77, False, 1, False),  # a shell that is closed, below nohup
+        ([], 1, True, 1, True),  # torchrun ended while this process was starting
+        (TORCHRUN, 1, True, 1, False),  # torchrun is the first process of a container
+        (["init"], 1, False, 1, False),
+    ],
+)
+def test_a_launcher_that_has_ended_is_noticed(line, parent, elastic, later, expected, started_by, monkeypatch):
+    monkeypatch.setattr(os, "getppid", lambda: parent)
+    started_by(line, elastic)
+    watch = LauncherWatch()
+    monkeypatch.setattr(os, "getppid", lambda: later)
+    assert watch.has_ended() is expected

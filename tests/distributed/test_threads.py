@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from sosr_timm.distributed import threads
-from sosr_timm.distributed.threads import chosen_threads, cores_available, is_launcher, set_threads, threads_of_process
+from sosr_timm.distributed.launchers import is_launcher
+from sosr_timm.distributed.threads import chosen_threads, cores_available, set_threads, threads_of_process
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from sosr_timm.checkpoints.run_folder import LABELS as NAME
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.data.sources.long_tail_and_noise import modify_training_set
 from sosr_timm.data.sources.source import spread
 from sosr_timm.errors import UserError
 from sosr_timm.results import load_result
-from sosr_timm.setup.training_labels import NAME, read_training_labels
+from sosr_timm.setup.training_labels import read_training_labels
 from tests.training.harness import SMALL, assert_same_run, only_run, train_here, validate
 
 WORSE = ("--train-num-samples", "400", "--long-tail", "0.2", "--label-noise", "0.4")

@@ -69,8 +69,8 @@ def train_processes(*arguments: object, processes: int = 1, timeout: float = 300
     """Train in processes of their own; returns what subprocess.run returns."""
     command = [sys.executable, "train.py"]
     if processes > 1:
-        command = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", str(processes)]
-        command += ["--master_port", str(free_port()), "train.py"]
+        command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]
+        command += ["train.py"]
     return subprocess.run(
         [*command, *map(str, arguments)],
         cwd=ROOT,

@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from sosr_timm.checkpoints import run_folder
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.data.order.order import TrainingOrder
 from sosr_timm.data.sources.embedded import digits
@@ -231,7 +232,8 @@ def test_a_malicious_pickle_is_refused_everywhere(entry, tmp_path, images):
     assert not mark.exists()
 
 
-def test_a_run_in_training_is_not_resumed_by_another_process(tmp_path):
+def test_a_run_in_training_is_not_resumed_by_another_process(tmp_path, monkeypatch):
+    monkeypatch.setattr(run_folder, "PATIENCE", 0.2)
     common = [*SMALL, "--loss", "sosr", "--epochs", "200", "--output", str(tmp_path)]
     command = [sys.executable, "train.py", *common]
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}

@@ -7,18 +7,20 @@ import subprocess
 import sys
 import time
 
+import psutil
 import pytest
 import torch
 
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.errors import UserError
 from tests.training.harness import (
     ROOT,
     SMALL,
     assert_same_run,
     copy_until,
-    free_port,
     only_run,
+    progress_of,
     tensors_of,
     train_here,
     train_processes,
@@ -26,7 +28,8 @@ from tests.training.harness import (
 from tests.training.ranks import Job, run_ranks
 
 OLS = (*SMALL, "--loss", "ols+sosr", "--grad-accum-steps", "2", "--checkpoint-every", "1", "--checkpoint-hist", "100")
-TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2"]
+# --standalone lets torchrun find a free port, which nobody else can take before it does.
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
 
 
@@ -39,7 +42,7 @@ def straight(tmp_path_factory) -> RunFolder:
 
 
 def evaluate(run: RunFolder, processes: int) -> dict:
-    launcher = [*TORCHRUN, "--master_port", str(free_port())] if processes == 2 else [sys.executable]
+    launcher = TORCHRUN if processes == 2 else [sys.executable]
     ended = subprocess.run(
         [*launcher, "validate.py", str(run.path), "--which", "last", "--workers", "1"],
         cwd=ROOT,
@@ -83,9 +86,9 @@ def test_one_process_goes_on_where_two_stopped_and_says_so(straight, tmp_path, c
 
 
 def test_another_global_batch_is_refused(straight):
-    ended = train_processes("--resume", straight.path, "--batch-size", "2")
-    assert ended.returncode == 2
-    assert "the run has 16 samples per update, 1 processes make 4" in ended.stderr
+    middle = sorted(checkpoint_folders(straight.checkpoints))[1]
+    with pytest.raises(UserError, match="the run has 16 samples per update, 1 processes make 4"):
+        train_here("--resume", middle, "--batch-size", "2")
 
 
 SOFT_LABELS = """
@@ -109,7 +112,7 @@ def test_two_processes_and_one_have_the_same_soft_labels_from_the_same_samples(t
     script = tmp_path / "soft_labels.py"
     script.write_text(SOFT_LABELS)
     found = []
-    for launcher in ([sys.executable], [*TORCHRUN, "--master_port", str(free_port())]):
+    for launcher in ([sys.executable], TORCHRUN):
         path = tmp_path / f"{len(found)}.pt"
         subprocess.run([*launcher, str(script), str(path)], env=ENVIRONMENT, check=True, cwd=ROOT)
         found.append(torch.load(path, weights_only=True))
@@ -132,47 +135,67 @@ def test_accelerate_launch_that_starts_fewer_processes_than_asked_is_refused(tmp
     assert "ACCELERATE_USE_CPU=true torchrun --nproc_per_node 2 train.py" in ended.stderr
 
 
+def workers_of(launcher: subprocess.Popen) -> list[int]:
+    """The processes that torchrun has started, by rank."""
+    found = subprocess.run(["pgrep", "-P", str(launcher.pid)], capture_output=True, text=True, check=True)
+    return [int(word) for word in found.stdout.split()]
+
+
+def wait_for_line(process: subprocess.Popen, beginning: str) -> None:
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return
+    raise AssertionError(f"the run ended without the line {beginning}")
+
+
 @pytest.mark.parametrize("processes", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_a_signal_saves_and_the_resumed_run_equals_the_straight_one(processes, tmp_path):
-    arguments = [*SMALL, "--loss", "ols+sosr", "--epochs", "4", "--batch-size", str(8 // processes), "--cutmix", "1.0"]
-    launcher = [*TORCHRUN, "--master_port", str(free_port())] if processes == 2 else [sys.executable]
-    for name in ("straight", "stopped"):
-        command = [*launcher, "train.py", *arguments, "--output", str(tmp_path / name), "--exit-code-on-signal", "85"]
-        started = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
-        if name == "stopped":
-            for line in started.stdout:
-                if line.startswith("epoch 1  update 4"):
-                    break
-            # With torchrun the first process alone gets it: the others must learn of it.
-            workers = subprocess.run(["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=False)
-            target = int(workers.stdout.split()[0]) if processes == 2 else started.pid
-            os.kill(target, signal.SIGTERM)
-        output = started.stdout.read()
-        code = started.wait(timeout=120)
-        if name == "straight":
-            assert code == 0, output
-    assert code == (85 if processes == 1 else 1), output
+    """Wherever in the run the signal arrives: on a busy machine that may be some epochs later."""
+    arguments = [*SMALL, "--loss", "ols+sosr", "--epochs", "500", "--batch-size", str(8 // processes)]
+    arguments += ["--cutmix", "1.0", "--exit-code-on-signal", "85"]
+    launcher = TORCHRUN if processes == 2 else [sys.executable]
+    command = [*launcher, "train.py", *arguments, "--output", str(tmp_path / "stopped")]
+    started = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    wait_for_line(started, "epoch 1  update 4")
+    # With torchrun the first process alone gets it: the others must learn of it.
+    os.kill(workers_of(started)[0] if processes == 2 else started.pid, signal.SIGTERM)
+    output = started.communicate(timeout=120)[0]
+    assert started.returncode == (85 if processes == 1 else 1), output
     assert "stopped early by signal 15" in output
     stopped = only_run(tmp_path / "stopped")
-    assert len(checkpoint_folders(stopped.checkpoints)) >= 1
-    ended = train_processes("--resume", stopped.path, processes=processes)
-    assert ended.returncode == 0, ended.stderr
+    epochs = str(progress_of(checkpoint_folders(stopped.checkpoints)[0])["progress"]["epoch"] + 1)
+    resumed = ["--resume", stopped.path, "--stop-epoch", epochs]
+    straight = [*arguments, "--output", tmp_path / "straight", "--stop-epoch", epochs]
+    if processes == 2:
+        for ended in run_ranks([Job(resumed), Job(straight)]):
+            assert ended.codes == [0, 0], ended.errors
+    else:
+        assert train_here(*resumed) == train_here(*straight) == 0
     assert_same_run(only_run(tmp_path / "straight"), stopped)
+
+
+def test_processes_whose_launcher_was_killed_save_and_end(tmp_path):
+    arguments = [*SMALL, "--loss", "sosr", "--epochs", "500", "--batch-size", "4", "--output", str(tmp_path)]
+    command = [*TORCHRUN, "train.py", *arguments]
+    started = subprocess.Popen(command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
+    wait_for_line(started, "epoch 1  update 4")
+    workers = [psutil.Process(number) for number in workers_of(started)]
+    started.kill()
+    # Resumed at once, by one process: it waits for the end of the others.
+    run = only_run(tmp_path)
+    assert train_here("--resume", run.path, "--batch-size", "8", "--stop-epoch", "3") == 0
+    assert not psutil.wait_procs(workers, timeout=60)[1]
+    started.communicate()
 
 
 def test_a_killed_process_ends_all_and_the_run_resumes(tmp_path):
     arguments = [*SMALL, "--loss", "sosr", "--epochs", "30", "--batch-size", "4", "--output", str(tmp_path)]
-    command = [*TORCHRUN, "--master_port", str(free_port()), "train.py", *arguments]
+    command = [*TORCHRUN, "train.py", *arguments]
     started = subprocess.Popen(
         command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    for line in started.stdout:
-        if line.startswith("epoch 2  update 4"):
-            break
-    workers = subprocess.run(
-        ["pgrep", "-P", str(started.pid)], capture_output=True, text=True, check=True
-    ).stdout.split()
-    os.kill(int(workers[1]), signal.SIGKILL)
+    wait_for_line(started, "epoch 2  update 4")
+    os.kill(workers_of(started)[1], signal.SIGKILL)
     began = time.monotonic()
     _, errors = started.communicate(timeout=120)
     assert time.monotonic() - began < 60
@@ -193,6 +216,7 @@ def test_batch_norm_of_model_and_ema_survives_a_stop_in_every_process(batch_norm
     for update in (3, updates, 2 * updates):
         run = [*arguments, "--output", tmp_path / str(update), "--experiment", "run", "--resume", "auto"]
         jobs += [Job(run, signal.SIGTERM, update, rank=1), Job(run)]
+    jobs.append(Job(run))  # of a finished run: nothing to do for either process
     for ended in run_ranks(jobs):
         assert ended.codes == [0, 0], ended.errors
     straight = only_run(tmp_path / "straight")

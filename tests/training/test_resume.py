@@ -4,6 +4,7 @@ import pytest
 import torch
 import yaml
 
+from sosr_timm.checkpoints import format
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.errors import UserError
 from tests.training.harness import (
@@ -173,3 +174,41 @@ def test_batches_of_several_sizes_go_on_with_as_many_samples_or_not_at_all(tmp_p
     with pytest.raises(UserError, match=r"the run has batches of \[8, 4\] samples .* now they would have \[8, 8\]"):
         train_here("--resume", only_run(tmp_path).path, "--train-batch-sizes", "8", "8")
     assert train_here("--resume", only_run(tmp_path).path) == 0
+
+
+def contents(folder) -> dict:
+    return {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("resume", ["auto", "path"])
+def test_a_finished_run_is_left_alone(resume, tmp_path, capsys, monkeypatch):
+    arguments = [*SMALL, "--loss", "sosr", "--train-num-samples", "16", "--output", tmp_path]
+    assert train_here(*arguments) == 0
+    run = only_run(tmp_path)
+    before = contents(run.path)
+    assert run.path / "result.json" in before
+    monkeypatch.setattr("sosr_timm.training.main.build_run", lambda *rest, **keywords: pytest.fail("built"))
+    assert train_here(*arguments, "--resume", "auto" if resume == "auto" else run.path, "--workers", "1") == 0
+    assert f"{run.path}: already finished (2 of 2 epochs); nothing to do" in capsys.readouterr().out
+    assert contents(run.path) == before
+    with pytest.raises(UserError, match="cannot resume"):
+        train_here(*arguments, "--resume", run.path, "--lr", "0.01")
+
+
+def test_a_run_that_was_killed_before_it_wrote_its_result_writes_it(tmp_path):
+    arguments = [*SMALL, "--loss", "sosr", "--train-num-samples", "16", "--output", tmp_path]
+    assert train_here(*arguments) == 0
+    run = only_run(tmp_path)
+    (run.path / "result.json").unlink()
+    assert train_here(*arguments, "--resume", "auto") == 0
+    assert (run.path / "result.json").is_file()
+
+
+def test_a_checkpoint_is_hashed_once_on_resuming(tmp_path, monkeypatch):
+    arguments = [*SMALL, "--loss", "sosr", "--train-num-samples", "16", "--output", tmp_path]
+    assert train_here(*arguments, "--stop-epoch", "1") == 0
+    hashed, digest = [], format._digest
+    monkeypatch.setattr(format, "_digest", lambda path: (hashed.append(path), digest(path))[1])
+    latest = checkpoint_folders(only_run(tmp_path).checkpoints)[0]
+    assert train_here(*arguments, "--stop-epoch", "1", "--resume", "auto") == 0
+    assert sorted(hashed) == sorted(path for path in latest.iterdir() if path.name != "manifest.json")

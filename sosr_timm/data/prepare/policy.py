@@ -9,7 +9,8 @@ from pathlib import Path
 import yaml
 
 from sosr_timm.data.transforms.learned_policies import check_policy
-from sosr_timm.errors import UserError, one_line, reason_of
+from sosr_timm.errors import UserError, one_line
+from sosr_timm.files import must_write, write_text
 from sosr_timm.registry import close_names
 
 
@@ -46,9 +47,7 @@ def extract_policy(source: Path, function: str, destination: Path) -> str:
     policy = check_policy(content, f"{source}, {function}")
     header = f"# {function} of {source.name} (SHA-256 {hashlib.sha256(text).hexdigest()}):\n"
     header += "# sub-policies of [operation, probability, level].\n"
-    try:
-        entries = [[list(operation) for operation in entry] for entry in policy]
-        destination.write_text(header + yaml.safe_dump(entries, default_flow_style=None, width=120), encoding="utf-8")
-    except OSError as error:
-        raise UserError(f"{destination} cannot be written ({reason_of(error)})") from None
+    entries = [[list(operation) for operation in entry] for entry in policy]
+    with must_write(destination):
+        write_text(destination, header + yaml.safe_dump(entries, default_flow_style=None, width=120))
     return f"{destination}: {len(policy)} sub-policies"

@@ -12,7 +12,7 @@ from typing import Any
 from sosr_timm.data.prepare.manifest import EXTRA, FORMAT, NAME, list_text
 from sosr_timm.data.prepare.spec import Contents, DataSpec, File
 from sosr_timm.errors import UserError, reason_of
-from sosr_timm.files import replacing, write_json
+from sosr_timm.files import replacing, room, write_json
 from sosr_timm.version import __version__
 
 
@@ -68,9 +68,8 @@ class Store:
             raise self._no_room(error) from None
 
     def _no_room(self, error: OSError) -> NoRoom:
-        free = shutil.disk_usage(self.destination.parent).free if self.destination.parent.is_dir() else 0
         return NoRoom(
-            f"{self.destination} could not be written ({reason_of(error)}; {free / 1e9:,.1f} GB are free); the same "
+            f"{self.destination} could not be written ({reason_of(error)}; {room(self.destination.parent)}); the same "
             f"command continues from what is in {self.path}"
         )
 

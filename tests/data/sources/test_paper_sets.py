@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
+from sosr_timm.checkpoints.run_folder import LABELS as TRAINING_LABELS
 from sosr_timm.data.loaders.device_loader import arrays_of
 from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.run import prepare
@@ -17,7 +18,6 @@ from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.data.sources.source import Joined
 from sosr_timm.errors import UserError
 from sosr_timm.results import load_result
-from sosr_timm.setup.training_labels import NAME as TRAINING_LABELS
 from tests.data.archives import SMALL, small
 from tests.data.images import array_source, class_folders
 from tests.training.harness import only_run, train_here

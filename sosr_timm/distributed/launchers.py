@@ -1,0 +1,78 @@
+"""The launcher that started this process, torchrun or `accelerate launch`: what it was told, whether it still runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import psutil
+
+LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch.distributed.launch")
+
+
+def is_launcher(line: list[str]) -> bool:
+    """Whether a command line is that of a launcher: in its first words, before the script's own."""
+    return any(name in os.path.basename(word) for word in line[:3] for name in LAUNCHERS)
+
+
+def line_of_parent() -> list[str]:
+    """The command line of the process that started this one; nothing where it cannot be seen."""
+    try:
+        return psutil.Process(os.getppid()).cmdline()
+    except psutil.Error:
+        return []
+
+
+def line_of_accelerate() -> list[str]:
+    """The command line of the `accelerate launch` that started this process; nothing where something else did."""
+    line = line_of_parent()
+    return line if any("accelerate" in os.path.basename(word) for word in line[:3]) else []
+
+
+def processes_asked_for() -> int | None:
+    """What `accelerate launch --num_processes N` said: with --cpu it starts one process and says nothing."""
+    line = line_of_accelerate()
+    for position, word in enumerate(line):
+        name, equals, value = word.partition("=")
+        if name in ("--num_processes", "--num-processes"):
+            value = value if equals else line[position + 1 : position + 2][0]
+            return int(value) if value.isdigit() else None
+        if word == os.path.basename(sys.argv[0]) or word == sys.argv[0]:
+            return None
+    return None
+
+
+def reporting_launcher() -> str:
+    """The launcher that adds a report of its own below an error; "" where none does."""
+    line = line_of_accelerate()
+    if "TORCHELASTIC_RUN_ID" in os.environ:  # of several processes, which --quiet does not quiet
+        return "accelerate launch" if line else "torchrun"
+    return "accelerate launch" if line and not {"-q", "--quiet"} & set(line) else ""
+
+
+def script_for_launchers() -> str:
+    """How torchrun and `accelerate launch` start this program: `train.py`, or `-m sosr_timm.train` once installed."""
+    path = Path(sys.argv[0])
+    if path.suffix == ".py" and path.parent.name != "sosr_timm":
+        return path.name
+    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}"
+
+
+class LauncherWatch:
+    """Whether the launcher of this process has ended before it.
+
+    A launcher that is killed takes nobody with it: torchrun starts its processes in sessions of their own, and a signal
+    to `accelerate launch` reaches only itself. What it leaves behind would train on, unseen, in a folder in which the
+    next start is then refused.
+    """
+
+    def __init__(self) -> None:
+        self._parent = os.getppid()
+        # Started by torchrun and already handed over to init: it ended while this process was starting.
+        self._orphaned = self._parent == 1 and "TORCHELASTIC_RUN_ID" in os.environ and not is_launcher(line_of_parent())
+        self._watched = is_launcher(line_of_parent())
+
+    def has_ended(self) -> bool:
+        """Whether it has; False where no launcher started this process."""
+        return self._orphaned or (self._watched and os.getppid() != self._parent)
