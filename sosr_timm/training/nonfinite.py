@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Iterable
 
@@ -11,6 +12,8 @@ from torch import Tensor
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
+
+logger = logging.getLogger("sosr_timm")
 
 NEVER = torch.iinfo(torch.int64).max
 
@@ -55,7 +58,7 @@ class Guard:
         for bad in batch.unreadable:
             if bad.name not in self.unreadable:
                 self.unreadable.append(bad.name)
-                print(f"unreadable image left out: {bad.name} ({bad.reason})", flush=True)
+                logger.error("unreadable image left out: %s (%s)", bad.name, bad.reason)  # whichever process it was
         if batch.unreadable and not len(batch.images):
             self._refuse(len(self.unreadable), on_one_rank=True)
         self._check_share(len(self.unreadable), on_one_rank=True)

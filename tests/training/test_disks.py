@@ -187,6 +187,9 @@ def test_a_log_that_cannot_be_printed_does_not_end_the_run(tmp_path, monkeypatch
         def flush(self):
             pass
 
+        def isatty(self):
+            return False
+
     with monkeypatch.context() as patch:
         patch.setattr("sys.stdout", FullDisk())
         assert train_here(*RUN, "--output", tmp_path) == 0

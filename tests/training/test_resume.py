@@ -118,7 +118,7 @@ def test_a_run_from_when_loss_ce_meant_label_smoothing_keeps_it(tmp_path, capsys
     capsys.readouterr()
     assert train_here(*arguments, tmp_path / "resumed", "--loss", "ce", "--resume", "auto") == 0
     text = capsys.readouterr().out
-    assert "the run began when --loss ce implied label smoothing 0.1: it goes on with that" in text
+    assert "the run began when --loss ce implied label smoothing 0.1: it continues with that" in text
     assert [line.split() for line in text.splitlines() if line.startswith(("loss", "smoothing"))] == [
         ["loss", "ce(smoothing=0.1)"],
         ["smoothing", "0.1:", "--smoothing"],
