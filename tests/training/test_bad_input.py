@@ -30,7 +30,7 @@ CASES = {
     "zero batch": (["--batch-size", "0"], "--batch-size must be from 1 to 1,000,000, not 0"),
     "negative epochs": (["--epochs", "-1"], "--epochs must be from 1 to 1,000,000, not -1"),
     "wrong type": (["--lr", "fast"], "invalid float value: 'fast'"),
-    "resume nothing": (["--resume", "nowhere"], "no such folder"),
+    "resume nothing": (["--resume", "nowhere"], "no such file or directory"),
     "resume no run": (["--resume", "tests"], "neither a run folder nor a checkpoint"),
     "more processes": (["--num-processes", "4"], "4 processes were asked for, 1 started.*torchrun --nproc_per_node 4"),
     "checkpoint every": (["--checkpoint-every", "often"], "--checkpoint-every must be updates"),
