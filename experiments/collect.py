@@ -7,9 +7,10 @@ from pathlib import Path
 
 import yaml
 
-from experiments.jobs import RESULT, Job
+from experiments.jobs import Job
 from experiments.record import Record
 from experiments.settings import OF_THE_BATCH, OPTIONS, key_of, settings
+from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.results import load_result
 
 

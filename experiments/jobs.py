@@ -14,7 +14,7 @@ from experiments.record import load_records, records_by_settings
 from experiments.settings import OPTIONS, conditions, key_of, settings
 from experiments.tables import Row, Table
 from sosr_timm.checkpoints.format import checkpoint_folders
-from sosr_timm.checkpoints.run_folder import RESULT, RunFolder, folder_name
+from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
 from tools.checkout import ROOT
 
 RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"

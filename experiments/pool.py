@@ -13,9 +13,10 @@ from types import FrameType
 from typing import IO
 
 from experiments.collect import record_of
-from experiments.jobs import RESULT, Job
+from experiments.jobs import Job
 from experiments.outcome import Outcome
 from experiments.record import save_record
+from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.metrics.titles import ONE_CLASS
 from sosr_timm.text import duration
 from tools.checkout import ROOT, shown
