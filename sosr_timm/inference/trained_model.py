@@ -210,12 +210,13 @@ def _fitted_temperature(text: str, run: StoredRun | None, title: str) -> float:
         record = json.loads(path.read_text(encoding="utf-8"))
         subject, weights = str(record["subject"]), record["weights"]
         older = "average of weights" if title == "ema" else title  # as version 0.1 wrote it
-        metrics = weights.get(title) or weights.get(older) or next(iter(weights.values()))
+        names = (title, older) if title else tuple(weights)
+        metrics = next((weights[name] for name in names if name in weights), {})
         found = metrics.get("temperature")
     except (OSError, ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError) as error:
         raise UserError(f"--temperature {text}: {path} is not an evaluation.json ({one_line(error)})") from None
     if found is None:
-        raise UserError(f"--temperature {text}: {path} holds no temperature; {fit}")
+        raise UserError(f"--temperature {text}: {path} holds no temperature of these weights; {fit}")
     if run is not None and text == FITTED and subject.split()[-1] != run.checkpoint.name:
         raise UserError(
             f"--temperature {text}: {path} is about {subject.split()[-1]}, not {run.checkpoint.name}; "

@@ -254,6 +254,12 @@ def test_a_temperature_by_number_by_file_and_as_it_was_fitted(run, model, images
         assert float(row["probability1"]) == pytest.approx(expected(model, path, fitted).max().item(), rel=1e-4)
     if run.checkpoints.joinpath("last").resolve().name != run.checkpoints.joinpath("best").resolve().name:
         assert " is about epoch" in refusal("--model", folder, path, "--temperature", "fitted", "--which", "last")
+    ema = record["weights"].pop("ema")
+    (folder / "evaluation.json").write_text(json.dumps(record))
+    said = refusal("--model", folder, path, "--temperature", "fitted", "--use-ema")
+    assert "holds no temperature of these weights" in said
+    (folder / "evaluation.json").write_text(json.dumps({**record, "weights": {"average of weights": ema}}))
+    predict(capsys, "--model", folder, path, "--temperature", "fitted", "--use-ema")
     for metrics in record["weights"].values():
         del metrics["temperature"]
     (folder / "evaluation.json").write_text(json.dumps(record))
