@@ -61,7 +61,9 @@ def test_a_recipe_makes_a_plan_and_two_updates(imagenet, tmp_path, capsys, name)
 
 def test_a_network_that_takes_one_size_only_says_how_to_get_another(imagenet, tmp_path):
     recipe = ROOT / "hparams" / "imagenet" / "vit_small.yaml"
-    with pytest.raises(UserError, match=r"Input height \(64\) doesn't match model \(224\).*--model-kwargs img_size=64"):
+    with pytest.raises(
+        UserError, match=r"64 x 64 pixels \(Input height \(64\) doesn't match model.*--model-kwargs.*img_size=64"
+    ):
         train_here("--config", recipe, *SMALL, "--data-dir", imagenet, "--dry-run", "--output", tmp_path)
 
 

@@ -20,7 +20,7 @@ from sosr_timm.options.ranges import (
     WORKERS,
     Range,
 )
-from sosr_timm.options.train_data import INTERPOLATIONS
+from sosr_timm.options.train_data import IMAGE_MODES, INTERPOLATIONS
 
 
 @dataclass
@@ -50,7 +50,7 @@ class TrainedModelOptions:
         None, "standard deviation to normalise with, a value per channel", allowed=PIXEL_STD
     )
     interpolation: str = flag("", "resize interpolation", choices=("", *INTERPOLATIONS))
-    input_img_mode: str | None = flag(None, "PIL mode of the images (RGB, L)")
+    input_img_mode: str | None = flag(None, "PIL mode of the images", choices=IMAGE_MODES)
 
 
 @dataclass

@@ -59,4 +59,4 @@ class ScheduleOptions:
     patience_epochs: int = flag(
         10, "epochs without a better figure before the learning rate falls (plateau)", allowed=NOT_NEGATIVE
     )
-    decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",), allowed=NOT_NEGATIVE)
+    decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",), allowed=Range(0, 10))

@@ -70,18 +70,18 @@ class LossOptions:
         None, "bce(target_thresh=): soft targets above this become 1, others 0", allowed=PROBABILITY
     )
     bce_pos_weight: float | None = flag(None, "bce(pos_weight=): weight of positive labels", allowed=POSITIVE)
-    poly_epsilon: float | None = flag(None, "poly(epsilon=)")
-    poly_gamma: float | None = flag(None, "poly(gamma=), many labels only", allowed=NOT_NEGATIVE)
+    poly_epsilon: float | None = flag(None, "poly(epsilon=)", allowed=Range(least=-1))
+    poly_gamma: float | None = flag(None, "poly(gamma=), many labels only", allowed=Range(0, 100))
     poly_alpha: float | None = flag(None, "poly(alpha=), many labels only", allowed=PROBABILITY)
-    asl_gamma_pos: float | None = flag(None, "asl(gamma_pos=)", allowed=NOT_NEGATIVE)
-    asl_gamma_neg: float | None = flag(None, "asl(gamma_neg=)", allowed=NOT_NEGATIVE)
+    asl_gamma_pos: float | None = flag(None, "asl(gamma_pos=)", allowed=Range(0, 100))
+    asl_gamma_neg: float | None = flag(None, "asl(gamma_neg=)", allowed=Range(0, 100))
     asl_clip: float | None = flag(None, "asl(clip=)", allowed=Range(0, below=1))
     asl_reduction: str | None = flag(None, "asl(reduction=)", choices=("batchmean", "sum", "mean"))
     twoway_tp: float | None = flag(None, "twoway(tp=)", allowed=POSITIVE)
     twoway_tn: float | None = flag(None, "twoway(tn=)", allowed=POSITIVE)
     db_neg_scale: float | None = flag(None, "db(neg_scale=)", allowed=POSITIVE)
     db_init_bias: float | None = flag(None, "db(init_bias=)")
-    db_focal_gamma: float | None = flag(None, "db(focal_gamma=)", allowed=NOT_NEGATIVE)
+    db_focal_gamma: float | None = flag(None, "db(focal_gamma=)", allowed=Range(0, 100))
     class_weights: str | None = flag(
         None,
         "bce, asl(class_weight=): a number, a list 'a,b,c', a file, or inv_freq, effective_num of --class-stats",

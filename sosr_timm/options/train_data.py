@@ -17,6 +17,7 @@ from sosr_timm.options.ranges import (
     Range,
 )
 
+IMAGE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # those that hold a byte per channel
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
@@ -61,7 +62,7 @@ class DataOptions:
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_img_mode: str | None = flag(
-        None, "PIL mode of the images (RGB, L); by the number of channels where not given"
+        None, "PIL mode of the images; by the number of channels where not given", choices=IMAGE_MODES
     )
     input_key: str | None = flag(
         None,
@@ -199,7 +200,7 @@ class SizeOptions:
         None,
         "batches that make an epoch, whatever the size of the training set",
         also=("--train-batches-per-epoch",),
-        allowed=Range(1, 100_000_000),
+        allowed=Range(1, 10_000_000),
     )
     variable_batch_loss_scale: str = flag(
         "none",

@@ -29,7 +29,7 @@ from sosr_timm.options.timm_flags import (
     Foreign,
     Refusal,
 )
-from sosr_timm.options.train_data import INTERPOLATIONS
+from sosr_timm.options.train_data import IMAGE_MODES, INTERPOLATIONS
 
 
 @dataclass
@@ -106,7 +106,7 @@ class EvaluationDataOptions:
     valid_labels: str = flag(
         "", "text file of the classes that may be guessed, as in ImageNet-A: numbers, or names of --class-map"
     )
-    input_img_mode: str | None = flag(None, "PIL mode of the images (RGB, L)")
+    input_img_mode: str | None = flag(None, "PIL mode of the images", choices=IMAGE_MODES)
     loader: str = flag(
         "auto",
         "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",

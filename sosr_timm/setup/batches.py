@@ -22,15 +22,36 @@ from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
 from sosr_timm.distributed.processes import Processes
+from sosr_timm.environment import usable_cores
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import AugmentationOptions, TrainOptions
+from sosr_timm.setup.image_format import check_memory
+from sosr_timm.setup.sample_order import batch_sizes
 from sosr_timm.setup.transforms import (
+    check_box_sides,
     ends_with_normalising,
     formats,
     make_evaluation_transform,
     make_training_transform,
     without_erasing,
 )
+from sosr_timm.text import counted
+
+
+def most_workers() -> int:
+    """As many loader processes as this machine can start in a reasonable time."""
+    return max(32, 8 * usable_cores())
+
+
+def check_workers(workers: int) -> None:
+    """Refuse more loader processes than `most_workers`.
+
+    Raises:
+        UserError: how many there can be.
+    """
+    if workers > most_workers():
+        cores = counted(usable_cores(), "core")
+        raise UserError(f"--workers {workers}: at most {most_workers()} loader processes on {cores}")
 
 
 def objection(source: ImageSource, form: ImageFormat, options: AugmentationOptions) -> str | None:
@@ -123,6 +144,10 @@ def make_batches(
     as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
     of_image = make_evaluation_transform(form, options.run.tta, as_bytes)
     sizes = formats(form, options.sizes)
+    for size, samples in zip(sizes, batch_sizes(options.sizes, options.optimizer.batch_size), strict=True):
+        check_memory(size, samples, device)
+    if order is not None:
+        check_memory(form, min(order.batch_size, order.num_samples), device)
     in_bytes = as_bytes and ends_with_normalising(options.augmentation)
     transforms = tuple(make_training_transform(options.augmentation, size, in_bytes) for size in sizes)
     if on_device(options, training, evaluation, form):
@@ -131,6 +156,7 @@ def make_batches(
             of_evaluation = DeviceImages(evaluation, form, device, channels_last=options.model.channels_last)
             return batches, DeviceEvaluationLoader(of_evaluation, order)
     else:
+        check_workers(options.data.workers)
         batches = TrainingBatches(
             training,
             transforms,
@@ -144,19 +170,26 @@ def make_batches(
         )
     if evaluation is None:
         return batches, None
+    check_workers(options.data.workers)
     of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
     normalisation = Normalization(form, device) if as_bytes else None
     return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)
 
 
 def make_mixing(
-    options: AugmentationOptions, smoothing: float, num_classes: int, batch_size: int, multi_label: bool = False
+    options: AugmentationOptions,
+    smoothing: float,
+    num_classes: int,
+    batch_size: int,
+    forms: list[ImageFormat],
+    multi_label: bool = False,
 ) -> Mixing:
     """Mixup and CutMix of a run.
 
     Raises:
-        UserError: an odd batch, which has no pairs.
+        UserError: an odd batch, which has no pairs, or boxes that do not fit the images.
     """
+    check_box_sides(options.cutmix_minmax, forms)
     if batch_size % 2:
         raise UserError(
             f"--batch-size {batch_size}: Mixup and CutMix mix pairs, so it must be even (try {batch_size + 1})"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sosr_timm.data.transforms.timm_policies import check_policy_name
 from sosr_timm.errors import UserError
 from sosr_timm.options.task import TaskOptions
 from sosr_timm.options.train import AugmentationOptions, ScheduleOptions, TrainOptions
@@ -29,7 +30,7 @@ def check_options(options: TrainOptions, resumed: bool = False) -> None:
     if options.run.recovery_interval and options.run.checkpoint_every:
         raise UserError("--recovery-interval and --checkpoint-every mean the same: give one of them")
     if not resumed:
-        _check_crop(options.augmentation)
+        _check_augmentation(options.augmentation)
         _check_schedule(options.schedule)
         _check_weights(options.task)
 
@@ -37,10 +38,12 @@ def check_options(options: TrainOptions, resumed: bool = False) -> None:
 def _check_data(options: TrainOptions) -> None:
     data = options.data
     if data.data and data.data_dir and data.data != data.data_dir:
-        raise UserError(f"two data folders: {data.data} and --data-dir {data.data_dir}")
+        raise UserError(f"two data directories: {data.data} and --data-dir {data.data_dir}")
 
 
-def _check_crop(options: AugmentationOptions) -> None:
+def _check_augmentation(options: AugmentationOptions) -> None:
+    if options.aa:
+        check_policy_name(options.aa)
     if max(options.scale) > 1 and options.train_crop_mode in (None, "rrc"):
         raise UserError(
             f"--scale {' '.join(f'{end:g}' for end in options.scale)}: the random resized crop takes at most the whole "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import dataclasses
 from typing import Any
 
 from sosr_timm.data.sources.catalog import open_source
@@ -49,6 +51,10 @@ def open_sources(
             f"with --val-fraction 0.1, or sort the images into {root}/train and {root}/validation; if you mean it, say "
             f"so with --val-split {data.train_split}"
         )
+    if fingerprints[0] == fingerprints[1]:
+        described = {**training.info.origin, "evaluation_is_training": True}
+        training = copy.copy(training)  # others may hold the same source
+        training.info = dataclasses.replace(training.info, origin=described)
     training = modify_training_set(training, seed, data.long_tail, data.label_noise)
     drawn = training.info.origin.get("labels_sha256", "")
     different = processes.same_everywhere(" ".join((*fingerprints, drawn)))
@@ -97,3 +103,23 @@ def _check_classes(training: ImageSource, evaluation: ImageSource | None) -> Non
             f"'{missing[0]}' is missing in {place}"
         )
     raise UserError("the splits number their classes in another order")
+
+
+def class_map_notes(class_map: str, origin: dict[str, Any]) -> list[str]:
+    """What to say where a class map and a data set have different classes; nothing where they have the same.
+
+    Args:
+        class_map: path of the file.
+        origin: of the data set, with what `compare_classes` found.
+    """
+    found = origin.get("class_map")
+    if not found:
+        return []
+    first = iter(found["first"])
+    notes = []
+    if found["left_out"]:
+        notes.append(f"class map {class_map}: left out are {found['left_out']:,} classes, the first is '{next(first)}'")
+    if found["without_images"]:
+        count = found["without_images"]
+        notes.append(f"class map {class_map}: {count:,} of its classes have no image, the first is '{next(first)}'")
+    return notes

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import psutil
+import torch
 from PIL import ImageMode
 from timm.data import resolve_data_config
 from torch import nn
@@ -14,6 +17,9 @@ from sosr_timm.data.transforms.image_modes import mode_of
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.setup.model import channels_of
+
+MOST_CHANNELS = 4
+LARGEST_RESIZED = 32768  # pixels of a side before the evaluation crop
 
 
 def image_format(
@@ -45,8 +51,7 @@ def image_format(
     except AssertionError:
         raise UserError(f"--mean and --std need one value or one per channel ({channels})") from None
     _, height, width = resolved["input_size"]
-    _check_format(channels, image_mode)
-    return ImageFormat(
+    form = ImageFormat(
         channels=channels,
         height=height,
         width=width,
@@ -57,6 +62,8 @@ def image_format(
         crop_mode=resolved["crop_mode"],
         image_mode=image_mode or mode_of(channels),
     )
+    check_format(form)
+    return form
 
 
 def of_options(options: ModelOptions) -> dict[str, Any]:
@@ -84,12 +91,46 @@ def of_data(info: SourceInfo) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _check_format(channels: int, image_mode: str | None) -> None:
-    if image_mode is None:
-        return
-    try:
-        bands = len(ImageMode.getmode(image_mode).bands)
-    except KeyError:
-        raise UserError(f"--input-img-mode {image_mode}: PIL has no such mode; known: L, RGB, RGBA, CMYK") from None
+def check_format(form: ImageFormat) -> None:
+    """Refuse what images cannot be made into.
+
+    Raises:
+        UserError: a number of channels that no image has or that differs from mean, standard deviation or mode, or
+            images that are resized to a giant before the crop.
+    """
+    channels = form.channels
+    if channels > MOST_CHANNELS:
+        raise UserError(f"--input-size with {channels} channels: images have 1 to {MOST_CHANNELS}")
+    for name in ("mean", "std"):
+        if len(getattr(form, name)) != channels:
+            raise UserError(f"--mean and --std need one value or one per channel ({channels})")
+    bands = len(ImageMode.getmode(form.image_mode).bands)
     if bands != channels:
-        raise UserError(f"--input-img-mode {image_mode} has {bands} channels, the model takes {channels}")
+        raise UserError(f"--input-img-mode {form.image_mode} has {bands} channels, the model takes {channels}")
+    resized = max(form.height, form.width) / form.crop_pct
+    if resized > LARGEST_RESIZED:
+        raise UserError(
+            f"--crop-pct {form.crop_pct:g}: images of {form.height} x {form.width} pixels would be cropped from "
+            f"{resized:,.0f} pixels a side; at most {LARGEST_RESIZED:,}"
+        )
+
+
+def check_memory(form: ImageFormat, batch_size: int, device: torch.device) -> None:
+    """Refuse a batch whose images alone are larger than the device's memory.
+
+    Raises:
+        UserError: both sizes.
+    """
+    needed, available = batch_size * math.prod(form.input_size) * 4, memory_of_device(device)
+    if needed > available:
+        raise UserError(
+            f"a batch of {batch_size:,} images of {form.channels} x {form.height} x {form.width} takes "
+            f"{needed / 1e9:,.1f} GB, the {device.type} has {available / 1e9:,.1f} GB: lower --batch-size or --img-size"
+        )
+
+
+def memory_of_device(device: torch.device) -> int:
+    """Bytes of the memory that a device computes in."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_properties(device).total_memory
+    return psutil.virtual_memory().total

@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import timm
+import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from sosr_timm.data.sources.source import SourceInfo
+from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.models.download import checked_download
 from sosr_timm.options.train import ModelOptions
@@ -16,7 +18,10 @@ from sosr_timm.registry import close_names
 
 HUB = ("hf-hub:", "hf_hub:")
 NO_LAYOUT = (*HUB, "local-dir:")
-NO_MODEL = (RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, KeyError, SafetensorError)
+NO_MODEL = (
+    *(RuntimeError, OSError, TypeError, ValueError, AssertionError, AttributeError, LookupError, ArithmeticError),
+    *(MemoryError, SafetensorError),
+)
 
 
 def check_model_name(name: str) -> None:
@@ -85,6 +90,8 @@ def create_model(options: ModelOptions, info: SourceInfo) -> nn.Module:
             )
     except NO_MODEL as error:
         raise UserError(f"model '{options.model}': {_one_line(error)}") from None
+    if not isinstance(getattr(model, "num_classes", None), int):
+        raise UserError(f"model '{options.model}' with these --model-kwargs is no classifier")
     _initialise_head(model, options)
     if options.initial_checkpoint:
         load_weights(model, options.initial_checkpoint)
@@ -124,6 +131,41 @@ def _initialise_head(model: nn.Module, options: ModelOptions) -> None:
             head.bias.data.mul_(options.head_init_scale)
     if options.head_init_bias is not None:
         nn.init.constant_(head.bias, options.head_init_bias)
+
+
+@torch.no_grad()
+def try_model(model: nn.Module, forms: list[ImageFormat]) -> None:
+    """Let the model see an empty image of each size, so that what it cannot take shows before the first batch.
+
+    Args:
+        model: on its device, in its type.
+        forms: what it will be fed.
+
+    Raises:
+        UserError: a size that the model does not take, or an output that is not one vector of logits.
+    """
+    parameter, training = next(model.parameters()), model.training
+    model.eval()
+    for form in forms:
+        flag = f"--train-img-sizes {form.height}: " if len(forms) > 1 else ""
+        image = torch.zeros(1, *form.input_size, device=parameter.device, dtype=parameter.dtype)
+        try:
+            output = model(image)
+        except (AssertionError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+            if "deterministic implementation" in str(error):
+                raise
+            size = f"{form.height} x {form.width} pixels"
+            if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error):
+                raise UserError(f"{flag}out of memory with a single image of {size}: lower --img-size") from None
+            keyword = "dynamic_img_size=True" if len(forms) > 1 else f"img_size={form.height}"
+            raise UserError(
+                f"{flag}the model does not take images of {size} ({one_line(error)}); "
+                f"see --gp and --model-kwargs, where a transformer needs {keyword}"
+            ) from None
+        if not isinstance(output, torch.Tensor) or output.ndim != 2:
+            found = f"shape {tuple(output.shape)}" if isinstance(output, torch.Tensor) else type(output).__name__
+            raise UserError(f"the output of the model is no vector of logits ({found}): see --gp and --model-kwargs")
+    model.train(training)
 
 
 def load_weights(model: nn.Module, path: str, use_ema: bool = False) -> None:

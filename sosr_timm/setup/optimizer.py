@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from timm.optim import create_optimizer_v2, list_optimizers
+from timm.optim import create_optimizer_v2, get_optimizer_info, list_optimizers
 from torch import nn
 
 from sosr_timm.errors import UserError, one_line
@@ -39,9 +39,7 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions, lr: float) -> 
     arguments = {name: value for name, value in arguments.items() if value is not None}
     if options.layer_decay is not None:
         arguments["layer_decay_min_scale"] = options.layer_decay_min_scale
-    name = options.opt.lower().split("_")[-1]
-    if name not in list_optimizers():
-        raise UserError(f"unknown optimizer '{options.opt}': {close_names(name, list_optimizers())}")
+    check_optimizer(options)
     try:
         return create_optimizer_v2(
             model,
@@ -52,5 +50,32 @@ def create_optimizer(model: nn.Module, options: OptimizerOptions, lr: float) -> 
             **arguments,
             **options.opt_kwargs,
         )
-    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+    except (TypeError, ValueError, AssertionError, RuntimeError, LookupError, ArithmeticError, AttributeError) as error:
         raise UserError(f"--opt {options.opt}: {one_line(error)}") from None
+
+
+def check_optimizer(options: OptimizerOptions) -> None:
+    """Refuse an unknown optimizer, and arguments that timm would leave out of its constructor.
+
+    Raises:
+        UserError: which argument, and what the optimizer takes.
+    """
+    prefix, _, name = options.opt.lower().rpartition("_")
+    if name not in list_optimizers() or prefix not in ("", "lookahead"):
+        known = [*list_optimizers(), *(f"lookahead_{other}" for other in list_optimizers() if prefix)]
+        near = close_names(options.opt.lower(), known)
+        raise UserError(f"unknown optimizer '{options.opt}': {near}")
+    info = get_optimizer_info(name)
+    if info.second_order:
+        raise UserError(f"--opt {options.opt} needs second derivatives, which are not computed here")
+    if options.opt_eps is not None and not info.has_eps:
+        raise UserError(f"--opt-eps {options.opt_eps:g} has no effect: --opt {name} has no epsilon")
+    betas = options.opt_betas
+    if betas is not None and not info.has_betas:
+        raise UserError(f"--opt-betas {_written(betas)} has no effect: --opt {name} has no betas")
+    if betas is not None and len(betas) != info.num_betas:
+        raise UserError(f"--opt-betas {_written(betas)}: --opt {name} has {info.num_betas} betas")
+
+
+def _written(numbers: tuple[float, ...]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Any
 
@@ -10,8 +11,11 @@ from timm.scheduler import PlateauLRScheduler, create_scheduler_v2
 from timm.scheduler.scheduler import Scheduler
 
 from sosr_timm.errors import UserError, one_line
+from sosr_timm.options.ranges import MOST_EPOCHS
 from sosr_timm.options.schedule import ScheduleOptions
 
+WITHOUT_LOWER_BOUND = ("step", "multistep", "constant", "none")
+SAMPLED = 200  # epochs whose learning rate is tried before a run
 PLATEAU_STATE = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch")
 
 
@@ -131,8 +135,12 @@ def create_schedule(
                 step_on_epochs=not options.sched_on_updates,
                 updates_per_epoch=updates_per_epoch,
             )
+    except ArithmeticError:
+        raise UserError(f"--sched {options.sched}: the cycles are longer than any number of epochs") from None
     except (AssertionError, ValueError, TypeError) as error:
         raise UserError(f"--sched {options.sched}: {one_line(error)}") from None
+    if epochs > MOST_EPOCHS:
+        raise UserError(f"--sched {options.sched}: {epochs:,} epochs with all cycles; at most {MOST_EPOCHS:,}")
     _check_start(options, epochs)
     if isinstance(scheduler, PlateauLRScheduler):
         schedule = PlateauSchedule(scheduler)
@@ -140,6 +148,36 @@ def create_schedule(
             schedule.start_epoch(options.start_epoch, None)
         return schedule, epochs
     return Schedule(scheduler, options.sched_on_updates, updates_per_epoch), epochs
+
+
+def check_rates(schedule: Schedule, optimizer: torch.optim.Optimizer, options: ScheduleOptions, epochs: int) -> None:
+    """Refuse a schedule that no training can follow; its rates are those of its start afterwards.
+
+    Args:
+        schedule: of the run.
+        optimizer: whose rates it sets.
+        options: of the schedule.
+        epochs: that it runs for.
+
+    Raises:
+        UserError: a lower bound above the learning rate, or a rate that is negative or not finite.
+    """
+    highest = max(group.get("initial_lr", group["lr"]) for group in optimizer.param_groups)
+    if options.min_lr > highest > 0 and options.sched not in WITHOUT_LOWER_BOUND:
+        raise UserError(f"--min-lr {options.min_lr:g} is above the learning rate, {highest:g}")
+    if isinstance(schedule, PlateauSchedule):
+        return
+    before = [group["lr"] for group in optimizer.param_groups]
+    for epoch in sorted({position * (epochs - 1) // SAMPLED for position in range(SAMPLED + 1)}):
+        try:
+            schedule.set(epoch, 0)
+        except (ValueError, ArithmeticError) as error:
+            raise UserError(f"--sched {options.sched} has no rate in epoch {epoch + 1} ({error.args[-1]})") from None
+        rates = [group["lr"] for group in optimizer.param_groups]
+        if not all(math.isfinite(rate) and rate >= 0 for rate in rates):
+            raise UserError(f"--sched {options.sched}: the learning rate of epoch {epoch + 1} would be {min(rates):g}")
+    for group, rate in zip(optimizer.param_groups, before, strict=True):
+        group["lr"] = rate
 
 
 def _check_start(options: ScheduleOptions, epochs: int) -> None:

@@ -21,7 +21,7 @@ from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import build, check_values
 from sosr_timm.options.train import ModelOptions, TrainOptions
 from sosr_timm.options.validate import ValidateOptions
-from sosr_timm.setup.image_format import image_format
+from sosr_timm.setup.image_format import check_format, image_format
 from sosr_timm.setup.model import NO_LAYOUT, check_model_name, create_model, load_weights
 from sosr_timm.setup.views import without_split_batch_norm
 
@@ -112,7 +112,11 @@ def models_of_run(run: StoredRun, only_ema: bool) -> dict[str, nn.Module]:
 
 
 def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
-    """The format of the run's images, unless an option overrides it."""
+    """The format of the run's images, unless an option overrides it.
+
+    Raises:
+        UserError: options that do not fit the model's channels.
+    """
     stored = {name: tuple(v) if isinstance(v, list) else v for name, v in run.about["image_format"].items()}
     try:
         form = ImageFormat(**stored)
@@ -131,7 +135,15 @@ def format_of_run(run: StoredRun, options: ValidateOptions) -> ImageFormat:
         given.update(height=data.img_size, width=data.img_size)
     if data.input_size is not None:
         given.update(zip(("channels", "height", "width"), data.input_size, strict=True))
-    return dataclasses.replace(form, **{name: value for name, value in given.items() if value is not None})
+    given = {name: value for name, value in given.items() if value is not None}
+    if given.get("channels", form.channels) != form.channels:
+        raise UserError(f"--input-size with {given['channels']} channels: the model of the run takes {form.channels}")
+    for name in ("mean", "std"):
+        if len(given.get(name, ())) == 1:
+            given[name] = given[name] * form.channels
+    form = dataclasses.replace(form, **given)
+    check_format(form)
+    return form
 
 
 def model_by_name(options: ValidateOptions, info: SourceInfo, keep_head: bool = False) -> tuple[nn.Module, ImageFormat]:

@@ -13,7 +13,10 @@ from sosr_timm.errors import UserError
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.registry import close_names
 from sosr_timm.setup.distillation import make_distillation
+from sosr_timm.setup.model import try_model
+from sosr_timm.setup.transforms import formats
 from sosr_timm.setup.views import with_split_batch_norm
 
 
@@ -50,6 +53,7 @@ def make_task(
     model.to(device=device, dtype=dtype)
     if options.model.channels_last:
         model.to(memory_format=torch.channels_last)
+    try_model(model, formats(form, options.sizes))
     if options.model.sync_bn and processes.count > 1:
         from timm.layers import convert_sync_batchnorm
 
@@ -68,8 +72,25 @@ def make_task(
             dtype=None if dtype == torch.float32 else torch.float32,
         )
     if options.model.torchcompile:
+        check_compiler(options.model.torchcompile, options.model.torchcompile_mode)
         compile_step(task, options.model.torchcompile, options.model.torchcompile_mode)
     return task
+
+
+def check_compiler(backend: str, mode: str | None) -> None:
+    """Refuse what torch.compile does not know.
+
+    Raises:
+        UserError: with the near or all known names.
+    """
+    from torch._inductor import list_mode_options
+
+    if backend not in torch.compiler.list_backends(exclude_tags=()):
+        near = close_names(backend, torch.compiler.list_backends())
+        raise UserError(f"--torchcompile {backend}: unknown backend; {near}")
+    modes = list(list_mode_options())
+    if mode is not None and mode not in modes:
+        raise UserError(f"--torchcompile-mode {mode}: unknown mode; {close_names(mode, modes)}")
 
 
 def compile_step(task: TrainingTask, backend: str, mode: str | None) -> None:

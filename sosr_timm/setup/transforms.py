@@ -9,6 +9,7 @@ from sosr_timm.data.transforms.test_time_views import AveragedViews
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.options.train import AugmentationOptions, SizeOptions
 
+POLICY_MODES = ("L", "RGB")  # what the operations of Pillow take
 BLUR_RADIUS = 11  # timm's kernel has 23 pixels
 
 
@@ -37,8 +38,10 @@ def make_training_transform(
     """The augmentation of a run.
 
     Raises:
-        UserError: an augmentation that timm does not have.
+        UserError: an augmentation that timm does not have, or that images of this size or mode do not allow.
     """
+    if not options.no_aug:
+        check_augmentation(options, image_format)
     if options.gaussian_blur_prob and min(image_format.height, image_format.width) <= BLUR_RADIUS:
         raise UserError(f"--gaussian-blur-prob: timm's blur needs images of more than {BLUR_RADIUS} pixels a side")
     try:
@@ -68,6 +71,42 @@ def make_training_transform(
         )
     except (AssertionError, KeyError, ValueError) as error:
         raise UserError(f"augmentation: {one_line(error)}") from None
+
+
+def check_augmentation(options: AugmentationOptions, form: ImageFormat) -> None:
+    """Refuse an augmentation that images of this size or mode do not allow.
+
+    Raises:
+        UserError: which option, and the size or mode.
+    """
+    size = f"{form.height} x {form.width}"
+    if options.cutout is not None and options.cutout > min(form.height, form.width):
+        raise UserError(f"--cutout {options.cutout}: the square is larger than the images ({size})")
+    if options.crop_padding and options.crop_padding >= min(form.height, form.width):
+        raise UserError(
+            f"--crop-padding {options.crop_padding}: crops of {size} could miss the image; less than its sides"
+        )
+    if options.aa and form.image_mode not in POLICY_MODES:
+        raise UserError(
+            f"--aa {options.aa}: its operations take images of mode {' or '.join(POLICY_MODES)}, not "
+            f"{form.image_mode}: leave it out, or choose --in-chans 3"
+        )
+    if options.grayscale_prob and form.channels not in (1, 3):
+        raise UserError(f"--grayscale-prob: for images of 1 or 3 channels, not {form.channels}")
+
+
+def check_box_sides(minmax: tuple[float, float] | None, forms: list[ImageFormat]) -> None:
+    """Refuse a range of CutMix box sides that holds no whole number of pixels.
+
+    Raises:
+        UserError: the range and the image side.
+    """
+    for side in {side for form in forms for side in (form.height, form.width)} if minmax else ():
+        if int(side * minmax[0]) >= int(side * minmax[1]):
+            raise UserError(
+                f"--cutmix-minmax {minmax[0]:g} {minmax[1]:g}: a box in images of {side} pixels would always have "
+                f"{int(side * minmax[0])} pixels a side; choose a wider range"
+            )
 
 
 def training_interpolation(options: AugmentationOptions, image_format: ImageFormat) -> str:

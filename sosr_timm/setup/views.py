@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
-from sosr_timm.data.transforms.image import ImageFormat
-from sosr_timm.errors import UserError, one_line
+from sosr_timm.errors import UserError
 from sosr_timm.losses.spec import LossSpec
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.sample_order import batch_sizes
@@ -82,24 +80,3 @@ def with_split_batch_norm(model: nn.Module, options: TrainOptions) -> nn.Module:
 def without_split_batch_norm(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """A state dict without what only training with --split-bn uses: evaluation takes the first view's batch norm."""
     return {name: tensor for name, tensor in state.items() if ".aux_bn." not in name}
-
-
-@torch.no_grad()
-def try_sizes(model: nn.Module, forms: list[ImageFormat]) -> None:
-    """Let the model see an empty image of each size, where training has several.
-
-    Raises:
-        UserError: a size that the model does not take.
-    """
-    if len(forms) == 1:
-        return
-    model.eval()
-    for form in forms:
-        try:
-            model(torch.zeros(1, *form.input_size))
-        except (AssertionError, RuntimeError, ValueError) as error:
-            raise UserError(
-                f"--train-img-sizes {form.height}: the model does not take that size ({one_line(error)}); "
-                "many transformers do with --model-kwargs dynamic_img_size=True"
-            ) from None
-    model.train()

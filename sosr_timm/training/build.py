@@ -21,10 +21,9 @@ from sosr_timm.setup.metric_names import best_metric, evaluation_columns, parts_
 from sosr_timm.setup.model import create_model
 from sosr_timm.setup.optimizer import create_optimizer, learning_rate
 from sosr_timm.setup.sample_order import make_order
-from sosr_timm.setup.schedule import create_schedule
+from sosr_timm.setup.schedule import check_rates, create_schedule
 from sosr_timm.setup.task import check_labels, make_task
 from sosr_timm.setup.transforms import formats
-from sosr_timm.setup.views import try_sizes
 from sosr_timm.tracking.console import Console
 from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
@@ -55,14 +54,18 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     form = image_format(options.model, training_source.info, model, options.data.input_img_mode)
     num_classes = model.num_classes
 
-    try_sizes(model, formats(form, options.sizes))
     augmentation = options.augmentation
     mixed = augmentation.mixup > 0 or augmentation.cutmix > 0 or augmentation.cutmix_minmax is not None
     loss = make_loss(options.loss, options.task, num_classes, mixed, augmentation.aug_splits)
     mixing = None
     if mixed:
         mixing = make_mixing(
-            augmentation, loss.smoothing, num_classes, options.optimizer.batch_size, is_multi_label(options.task)
+            augmentation,
+            loss.smoothing,
+            num_classes,
+            options.optimizer.batch_size,
+            formats(form, options.sizes),
+            is_multi_label(options.task),
         )
 
     seed, batch_size = options.run.seed, options.optimizer.batch_size
@@ -83,6 +86,8 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     updates = -(-order.batches_per_epoch // options.optimizer.grad_accum_steps)
     smaller = best_metric(options) in LOWER_IS_BETTER
     schedule, epochs = create_schedule(optimizer, options.schedule, updates, seed, smaller)
+    if not resumed:
+        check_rates(schedule, optimizer, options.schedule, epochs)
     names = (*loss.parts, *parts_of_task(options.task))
     columns = [f"train_{name}" for name in ("loss", *names)]
     columns += evaluation_columns(options)

@@ -84,7 +84,7 @@ def evaluate_part(
         batch: Batch = next(batches)
         if batch.unreadable:
             bad = batch.unreadable[0]
-            raise UserError(f"{bad.name} cannot be read ({bad.reason}); mend or replace it", on_one_rank=True)
+            raise UserError(f"{bad.name} cannot be read ({bad.reason}); fix or replace the image", on_one_rank=True)
         images = to_device(batch.images, processes.device, channels_last, dtype)
         with processes.accelerator.autocast():
             logits = mean_over_views(model(images), len(batch.target))

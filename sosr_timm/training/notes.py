@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from sosr_timm.options.load import other_meanings
 from sosr_timm.options.train import DataOptions
+from sosr_timm.setup.datasets import class_map_notes
+from sosr_timm.text import counted
 from sosr_timm.training.run import Run
 
 
 def notes_of(run: Run) -> list[str]:
     """One line for each."""
-    return [*without_effect(run.options.data), *other_meanings(run.options), *larger_head(run), *no_evaluation(run)]
+    options = run.options
+    about_options = [*without_effect(options.data), *other_meanings(options)]
+    return [*about_options, *about_data(run), *larger_head(run), *no_evaluation(run)]
 
 
 def without_effect(options: DataOptions) -> list[str]:
@@ -31,6 +35,19 @@ def no_evaluation(run: Run) -> list[str]:
     return [
         "--val-split is empty: no evaluation; the best checkpoint is that of the smallest training loss, as in timm"
     ]
+
+
+def about_data(run: Run) -> list[str]:
+    """Images and classes that are not what training and evaluation should have."""
+    origin, order, group = run.training.source.info.origin, run.order, run.options.optimizer.grad_accum_steps
+    notes = []
+    if origin.get("evaluation_is_training"):
+        notes.append("warning: the evaluation images are the training images, so the metrics say nothing of new ones")
+    notes += class_map_notes(run.options.data.class_map, origin)
+    if group > order.batches_per_epoch:
+        batches = counted(order.batches_per_epoch, "batch", "batches")
+        notes.append(f"warning: --grad-accum-steps {group}: an epoch has {batches}, so no update has more")
+    return notes
 
 
 def larger_head(run: Run) -> list[str]:

@@ -22,6 +22,7 @@ from sosr_timm.metrics.titles import WEIGHTS
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.validate import ValidateOptions
+from sosr_timm.setup.batches import most_workers
 from sosr_timm.setup.metric_names import new_table
 from sosr_timm.setup.stored_run import StoredRun, format_of_run, model_by_name, models_of_run
 from sosr_timm.validation.collective_errors import together
@@ -77,7 +78,8 @@ def evaluate_model(
     real = real_labels_of(options, source, classes)
     workers, batch_size = data.workers, data.batch_size or 256
     if run is not None:
-        workers = workers if "workers" in loaded.command_line else run.options.data.workers
+        if "workers" not in loaded.command_line:
+            workers = min(run.options.data.workers, most_workers())  # the run may be of a larger machine
         stored = run.options.optimizer
         batch_size = data.batch_size or stored.validation_batch_size or stored.batch_size
     parameters = sum(parameter.numel() for parameter in next(iter(models.values())).parameters())

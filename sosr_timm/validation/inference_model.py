@@ -13,6 +13,8 @@ from torch import Tensor, nn
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.errors import UserError
 from sosr_timm.options.validate import EvaluatedModelOptions
+from sosr_timm.setup.model import try_model
+from sosr_timm.setup.task import check_compiler
 
 
 class Placed(nn.Module):
@@ -78,7 +80,8 @@ def place(
         allowed, renumbered: as in `Placed`.
 
     Raises:
-        UserError: the model has no test-time pooling, or nothing to pool.
+        UserError: the model has no test-time pooling or nothing to pool, does not take the images, or cannot be
+            compiled so.
     """
     if options.reparam:
         model = reparameterize_model(model)
@@ -88,6 +91,8 @@ def place(
     model = model.to(device=device, dtype=dtype)
     if options.channels_last:
         model = model.to(memory_format=torch.channels_last)
+    try_model(model, [form])
     if options.torchcompile:
+        check_compiler(options.torchcompile, options.torchcompile_mode)
         model = torch.compile(model, backend=options.torchcompile, mode=options.torchcompile_mode)
     return Placed(model, dtype, allowed, renumbered).to(device), form

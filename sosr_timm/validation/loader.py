@@ -19,6 +19,8 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat, evaluation_transform
 from sosr_timm.data.transforms.normalize import BYTE_MODES, Normalization
 from sosr_timm.options.validate import EvaluationDataOptions
+from sosr_timm.setup.batches import check_workers
+from sosr_timm.setup.image_format import check_memory
 
 
 def objection(source: ImageSource, form: ImageFormat, border: int | None) -> str | None:
@@ -47,11 +49,14 @@ def make_loader(
         workers: loader processes.
 
     Raises:
-        UserError: --loader device for images that the device cannot hold as they are.
+        UserError: --loader device for images that the device cannot hold as they are, a batch that is larger than its
+            memory, or too many loader processes.
     """
     border = options.crop_border_pixels
+    check_memory(form, min(order.batch_size, order.num_samples), device)
     if choose_device(options.loader, options.no_prefetcher, source, objection(source, form, border)):
         return DeviceEvaluationLoader(DeviceImages(source, form, device), order)
+    check_workers(workers)
     as_bytes = not options.no_prefetcher and form.image_mode in BYTE_MODES
     batches = EvaluationBatches(source, evaluation_transform(form, border, as_bytes), form.image_mode, order)
     return evaluation_loader(batches, workers, options.pin_mem, Normalization(form, device) if as_bytes else None)

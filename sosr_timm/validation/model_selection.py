@@ -59,6 +59,7 @@ def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: in
     if run is not None and chosen.model:
         raise UserError(f"two things to evaluate: the run {chosen.run} and --model {chosen.model}")
     if run is not None:
+        _refuse_what_the_run_states(options, run)
         return [EvaluatedModel(name_of_run(run), options, run)]
     if chosen.model is None:
         named = chosen.run
@@ -73,6 +74,23 @@ def find_models(options: ValidateOptions, run: StoredRun | None, num_classes: in
     if chosen.checkpoint:
         return _with_each_checkpoint(names, options)
     return [EvaluatedModel(name, _specialised(options, model=name, pretrained=True)) for name in names]
+
+
+def _refuse_what_the_run_states(options: ValidateOptions, run: StoredRun) -> None:
+    """Raise where an option asks for another model than the run's."""
+    model, classes = options.model, run.about["num_classes"]
+    given = {
+        "--pretrained": model.pretrained,
+        "--checkpoint": model.checkpoint,
+        "--in-chans": model.in_chans is not None,
+        "--num-classes": model.num_classes not in (None, classes),
+        "--gp": model.gp is not None,
+        "--model-kwargs": model.model_kwargs,
+        "--use-train-size": options.data.use_train_size,
+    }
+    flag = next((flag for flag, is_given in given.items() if is_given), None)
+    if flag:
+        raise UserError(f"{flag} is for --model; the run {run.folder.path} states its model")
 
 
 def _specialised(options: ValidateOptions, **changes: object) -> ValidateOptions:

@@ -119,19 +119,11 @@ def published(folder, num_classes):
 
 
 def test_a_teacher_by_name_whose_classifier_would_be_random_is_refused(tmp_path):
-    arguments = [*SMALL, *VIT, "--img-size", "224", "--loader", "workers", "--kd-model-name"]
+    small = ("--model-kwargs", "depth=1", "embed_dim=24", "num_heads=3")
+    arguments = [*SMALL, *VIT, *small, "--img-size", "224", "--loader", "workers", "--kd-model-name"]
     with pytest.raises(UserError, match="published weights are for 7 classes and the data set has 10"):
         build_here(tmp_path / "seven", *arguments, published(tmp_path / "of_seven", 7))
-    run = build_here(
-        tmp_path / "ten",
-        *arguments[:-1],
-        "--model-kwargs",
-        "depth=1",
-        "embed_dim=24",
-        "num_heads=3",
-        "--kd-model-name",
-        published(tmp_path / "of_ten", 10),
-    )
+    run = build_here(tmp_path / "ten", *arguments, published(tmp_path / "of_ten", 10))
     assert run.task.teacher.mean_kd.shape == (1, 1, 1, 1)
 
 

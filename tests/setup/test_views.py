@@ -96,11 +96,11 @@ def test_the_weight_scales_the_gradient_not_the_logged_loss(tmp_path):
         ("--resplit --batch-size 7", "--resplit: --batch-size 7 has no halves"),
         ("--aug-repeats 0.5", "--aug-repeats must be 0 or from 1 to 1,000, not 0.5"),
         ("--epoch-repeats -1", "--epoch-repeats must be 0 or from 1 to 10,000, not -1.0"),
-        ("--train-steps-per-epoch 0", "--train-steps-per-epoch must be from 1 to 100,000,000, not 0"),
+        ("--train-steps-per-epoch 0", "--train-steps-per-epoch must be from 1 to 10,000,000, not 0"),
         ("--train-batch-sizes 8", "--train-batch-sizes needs --train-img-sizes"),
         ("--train-img-sizes 8 16 --train-batch-sizes 8", "--train-batch-sizes has 1 values, --train-img-sizes 2"),
         ("--train-img-sizes 8 16 --train-size-probs 1", "--train-size-probs has 1 values, --train-img-sizes 2"),
-        ("--train-img-sizes 8 0", "each value of --train-img-sizes must be from 1 to 16,384, not 0"),
+        ("--train-img-sizes 8 0", "each value of --train-img-sizes must be from 1 to 8,192, not 0"),
         ("--train-img-sizes 8 --train-size-schedule progressive", "--train-img-sizes: A progressive schedule requires"),
         (
             "--train-img-sizes 8 --train-batch-sizes 5 --cutmix 1",

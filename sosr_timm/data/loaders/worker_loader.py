@@ -134,10 +134,10 @@ class EvaluationBatches(Dataset):
         for index in self.order.indices(batch):
             try:
                 image, label = load_in_mode(self.source, index, self.image_mode)
+                images.append(self.transform(image))
             except UNREADABLE as error:
                 bad = Unreadable(index, self.source.name(index), one_line(error))
                 return Batch(batch, torch.empty(0), torch.empty(0, dtype=torch.int64), (bad,))
-            images.append(self.transform(image))
             labels.append(label)
         stacked = torch.stack(images)
         if stacked.ndim == 5:

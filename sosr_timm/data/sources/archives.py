@@ -20,7 +20,7 @@ from PIL import Image
 from timm.utils import natural_key
 
 from sosr_timm.data.sources.class_folders import known_endings
-from sosr_timm.data.sources.class_map import read_class_map
+from sosr_timm.data.sources.class_map import compare_classes, read_class_map
 from sosr_timm.data.sources.names import have_splits, match_split, no_such_split, sort_classes
 from sosr_timm.data.sources.source import ImageSource, SourceInfo
 from sosr_timm.errors import UserError, one_line
@@ -232,10 +232,12 @@ def open_archive(layout: ArchiveLayout, split: str, class_map: str = "") -> Arch
     numbers = read_class_map(class_map, path.parent) if class_map else None
     if numbers is None:
         numbers = {name: number for number, name in enumerate(sort_classes(classes.values()))}
+    left_out = [name for name in classes.values() if name not in numbers]
     keys = [key for key in keys if classes[key] in numbers]
     if not keys:
         raise UserError(f"{where}: --class-map {class_map} names none of its classes")
     names = tuple(sorted(numbers, key=numbers.get))
     labels = np.array([numbers[classes[key]] for key in keys], dtype=np.int64)
     info = SourceInfo(len(names), class_names=names)
-    return ArchiveSource(layout.archive, [(key, images[key]) for key in keys], labels, info)
+    source = ArchiveSource(layout.archive, [(key, images[key]) for key in keys], labels, info)
+    return compare_classes(source, class_map, numbers, left_out) if class_map else source

@@ -9,7 +9,7 @@ from pathlib import Path
 from timm.data import create_dataset, get_img_extensions
 from timm.utils import natural_key
 
-from sosr_timm.data.sources.class_map import read_class_map
+from sosr_timm.data.sources.class_map import compare_classes, read_class_map
 from sosr_timm.data.sources.names import EVALUATION_SPLITS, TABLES, TRAIN_SPLITS
 from sosr_timm.data.sources.source import ImageSource, ReaderSource, SourceInfo
 from sosr_timm.errors import UserError, one_line
@@ -31,7 +31,12 @@ def open_class_folders(path: Path, class_map: str = "", endings: str | None = No
     classes = read_class_map(class_map, path) if class_map else None
     try:
         _check_layout(path, classes, known_endings(endings))
-        return _read(path, classes, endings)
+        source = _read(path, classes, endings)
+        if classes is None:
+            return source
+        used = {os.path.relpath(file, path).split(os.sep)[0] for file, _ in source.reader.samples}
+        left_out = [other.name for other in _visible(path) if other.name not in used]
+        return compare_classes(source, class_map, classes, left_out)
     except FAULTS as error:
         raise UserError(f"data directory {path}: {one_line(error)}") from None
 
@@ -51,7 +56,8 @@ def open_tar(path: Path, class_map: str = "", endings: str | None = None) -> Ima
         raise UserError(f"--input-key: of the tar file {path} every image counts")
     classes = read_class_map(class_map, path) if class_map else None
     try:
-        return _read(path, classes, None)
+        source = _read(path, classes, None)
+        return source if classes is None else compare_classes(source, class_map, classes)
     except FAULTS as error:
         raise UserError(f"data directory {path}: {one_line(error)}") from None
 
@@ -83,7 +89,7 @@ def known_endings(given: str | None) -> tuple[str, ...]:
 def _check_layout(path: Path, classes: dict[str, int] | None, endings: tuple[str, ...]) -> None:
     """Raise where timm's reader would fail late, mix splits, or leave out a class, which numbers the others anew."""
     below = sorted(other for other in path.iterdir() if other.is_dir())
-    visible = [other for other in below if not other.name.startswith(".")]
+    visible = _visible(path)
     if not below:
         files = [other for other in path.iterdir() if other.is_file()]
         if not files:
@@ -110,6 +116,11 @@ def _check_layout(path: Path, classes: dict[str, int] | None, endings: tuple[str
                 f"class directory {other} holds no image ({', '.join(endings)}); remove it or fill it, otherwise the "
                 "classes get wrong numbers"
             )
+
+
+def _visible(path: Path) -> list[Path]:
+    """The directories in a directory, without hidden ones."""
+    return sorted(other for other in path.iterdir() if other.is_dir() and not other.name.startswith("."))
 
 
 def _has_image(folder: Path, known: tuple[str, ...]) -> bool:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
+
+from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
@@ -38,3 +43,34 @@ def read_class_map(path: str, folder: Path) -> dict[str, int]:
     if not numbers:
         raise UserError(f"class map {file} is empty")
     return numbers
+
+
+def compare_classes(
+    source: ImageSource, class_map: str, numbers: dict[str, int], left_out: Iterable[str] = ()
+) -> ImageSource:
+    """The source, whose `info.origin` says how its classes and those of the class map differ.
+
+    Where they do, `class_map` holds how many classes of the images the map leaves out, how many of its own have no
+    image, and the first of each.
+
+    Args:
+        source: the images whose class the map names.
+        class_map: path of the file.
+        numbers: its classes.
+        left_out: classes of other images.
+
+    Raises:
+        UserError: a class without images that is spelled nearly like one that is left out.
+    """
+    outside = sorted(set(left_out))
+    seen = set(np.unique(source.read_labels()).tolist())
+    empty = [name for name, number in numbers.items() if number not in seen]
+    for name in empty if outside else ():
+        near = close_names(name, outside)
+        if near.startswith("did"):
+            raise UserError(f"class map {class_map}: no image has the class '{name}'; {near}")
+    if outside or empty:
+        counts = {"left_out": len(outside), "without_images": len(empty)}
+        said = {"class_map": {**counts, "first": [*outside[:1], *empty[:1]]}}
+        source.info = dataclasses.replace(source.info, origin={**source.info.origin, **said})
+    return source

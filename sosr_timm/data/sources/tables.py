@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from sosr_timm.data.sources.class_map import read_class_map
+from sosr_timm.data.sources.class_map import compare_classes, read_class_map
 from sosr_timm.data.sources.names import match_split, no_such_split, sort_classes
 from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.source import ImageSource, SourceInfo
@@ -100,6 +100,7 @@ def open_table(path: Path, split: str, class_map: str, reading: ReaderOptions) -
         if found is None:
             raise no_such_split(str(path), split, splits)
         rows = [row for row in rows if row.split == found]
+    left_out = [row.label for row in rows if row.label not in numbers]
     rows = [row for row in rows if row.label in numbers]
     if not rows:
         raise UserError(f"{path}: --class-map {class_map} names none of its labels")
@@ -112,7 +113,8 @@ def open_table(path: Path, split: str, class_map: str, reading: ReaderOptions) -
         )
     names = tuple(sorted(numbers, key=numbers.get))
     labels = np.array([numbers[row.label] for row in rows], dtype=np.int64)
-    return TableSource(path.parent, rows, labels, SourceInfo(len(names), class_names=names))
+    source = TableSource(path.parent, rows, labels, SourceInfo(len(names), class_names=names))
+    return compare_classes(source, class_map, numbers, left_out) if class_map else source
 
 
 def _check_rows(path: Path, rows: list[Row]) -> None:

@@ -62,7 +62,7 @@ def evaluation_transform(
     """
     from timm.data import create_transform
 
-    return create_transform(
+    transform = create_transform(
         image_format.input_size,
         is_training=False,
         interpolation=image_format.interpolation,
@@ -70,9 +70,31 @@ def evaluation_transform(
         std=image_format.std,
         crop_pct=image_format.crop_pct,
         crop_mode=image_format.crop_mode,
-        crop_border_pixels=crop_border_pixels,
         normalize=not as_bytes,
     )
+    if crop_border_pixels:
+        transform.transforms.insert(0, Border(crop_border_pixels))
+    return transform
+
+
+class Border:
+    """Cut pixels off each edge of an image.
+
+    Args:
+        pixels: to cut off.
+
+    Raises:
+        OSError: on an image that has no more than them, which counts as unreadable.
+    """
+
+    def __init__(self, pixels: int):
+        self.pixels = pixels
+
+    def __call__(self, image: Image.Image) -> Image.Image:
+        right, bottom = image.width - self.pixels, image.height - self.pixels
+        if min(right, bottom) <= self.pixels:
+            raise OSError(f"--crop-border-pixels {self.pixels} leaves nothing of {image.width} x {image.height} pixels")
+        return image.crop((self.pixels, self.pixels, right, bottom))
 
 
 def training_transform(

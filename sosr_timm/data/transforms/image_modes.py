@@ -22,5 +22,5 @@ def to_mode(image: Image.Image, mode: str) -> Image.Image:
 
 
 def mode_of(channels: int) -> str:
-    """PIL mode with that many channels."""
-    return {1: "L", 3: "RGB", 4: "RGBA"}.get(channels, "RGB")
+    """PIL mode with that many channels: grey or colour, with or without transparency."""
+    return {1: "L", 2: "LA", 4: "RGBA"}.get(channels, "RGB")
