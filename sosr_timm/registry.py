@@ -10,7 +10,7 @@ Thing = TypeVar("Thing")
 
 
 def close_names(name: str, known: Iterable[str], count: int = 3, cutoff: float = 0.6) -> str:
-    """A half-sentence that helps whoever mistyped `name`.
+    """A hint for a mistyped `name`.
 
     Args:
         name: what was given.

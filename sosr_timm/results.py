@@ -33,12 +33,12 @@ class RunResult:
             when read back.
         last: metrics of the last epoch by name.
         options_digest: `digest` of the resolved options.
-        seconds: wall-clock time of the whole run, pauses between resumed parts not counted.
+        seconds: wall-clock time of the run, without pauses between resumed parts.
         processes: how many processes trained.
         command: the command line.
         environment: `environment()` of the run.
-        data: `SourceInfo.origin` of the training images: what was prepared, thinned out or mislabelled. A file without
-            it says nothing of that.
+        data: `SourceInfo.origin` of the training images: what was prepared, thinned out or mislabelled. Older files
+            do not have it.
     """
 
     recipe: str

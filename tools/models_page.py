@@ -22,7 +22,7 @@ PREFACE = f"""\
 # Models
 
 Written by `python -m tools.models_page`; do not edit. How weights are published and loaded:
-[docs/hub.md](docs/hub.md). `{HUB_ORGANISATION}` stands in for the organisation on the Hub, `HUB_ORGANISATION` in
+[docs/hub.md](docs/hub.md). `{HUB_ORGANISATION}` is a placeholder for the organisation on the Hub, `HUB_ORGANISATION` in
 `sosr_timm/models/weights.py`.
 """
 

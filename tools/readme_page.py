@@ -83,7 +83,7 @@ def updated(readme: str, block: str, begin_mark: str = BEGIN, end_mark: str = EN
     """The text with what stands between the two marks replaced.
 
     Raises:
-        ValueError: a mark is missing, stands twice, or they stand the wrong way round.
+        ValueError: a mark is missing or appears twice, or they are in the wrong order.
     """
     before, begin, rest = readme.partition(begin_mark)
     _, end, after = rest.partition(end_mark)

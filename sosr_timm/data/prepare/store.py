@@ -120,7 +120,7 @@ class Store:
         }
 
     def _drop_leftovers(self) -> None:
-        """Take away what an earlier attempt, from other archives, left behind."""
+        """Remove the files of an earlier attempt with other archives."""
         known = {path for files in self.files.values() for path in files} | {f"{split}.sha256" for split in self.files}
         for folder, _, files in os.walk(self.path, topdown=False):
             for file in files:
