@@ -1,7 +1,7 @@
 """Every option with extreme values: accepted, or refused in one line that names option, value and range."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sosr_timm.errors import UserError
@@ -11,6 +11,7 @@ from sosr_timm.options.ranges import Form, Items, Range
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.setup.consistency import check_options
+from tests.data.images import class_folders
 from tests.options.flags import FIXTURES, PROGRAMS, declared, timm_flags
 from tests.training.harness import SMALL, train_here
 
@@ -154,3 +155,41 @@ def test_validate_checks_the_same_way():
     for line in ("--img-size 0", "--crop-pct 99", "--temperature 1", "--num-processes 0", "--input-img-mode I;16"):
         with pytest.raises(UserError, match=line.split()[0]):
             load(ValidateOptions, line.split())
+
+
+# What starts processes, takes seconds, or only says what is loaded.
+NOT_TRIED = {"workers", "num_classes", "img_size", "train_img_sizes", "train_resize", "input_size", "num_processes"}
+TRIED = [
+    name
+    for name, option in declared("train").items()
+    if option.kind.scalar in (int, float) and not option.kind.pairs and name not in NOT_TRIED
+]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), derandomize=True)
+@given(st.sampled_from(TRIED).flatmap(lambda name: st.tuples(st.just(name), extremes(declared("train")[name]))))
+def test_a_dry_run_with_an_extreme_value_runs_or_ends_in_one_line(tmp_path, case):
+    name, value = case
+    option = declared("train")[name]
+    given = [str(item) for item in value] if option.kind.many else [str(value)]
+    line = [option.flag, *given] if option.kind.many else [f"{option.flag}={given[0]}"]
+    try:
+        code = train_here(*SMALL, *line, "--dry-run", "--output", tmp_path / "runs")
+    except UserError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert code == 0
+
+
+def test_a_class_map_is_compared_with_the_images(tmp_path, capsys):
+    root = class_folders(tmp_path / "data", splits=("train", "validation"), each=4)
+    words = ["--data-dir", root, "--model", "cifar_resnet20", "--img-size", "8", "--batch-size", "2", "--workers", "0"]
+    words += ["--warmup-epochs", "0", "--epochs", "1", "--log-interval", "9", "--output", tmp_path / "runs"]
+    (tmp_path / "typo.txt").write_text("cats\ndog\n")
+    with pytest.raises(UserError, match="no image has the class 'cats'; did you mean 'cat'"):
+        train_here(*words, "--class-map", tmp_path / "typo.txt", "--dry-run")
+    (tmp_path / "more.txt").write_text("cat\ndog\nzebra\n")
+    assert train_here(*words, "--class-map", tmp_path / "more.txt", "--val-split", "train") == 0
+    text = capsys.readouterr().out
+    assert "1 of its classes have no image, the first is 'zebra'" in text
+    assert "the evaluation images are the training images" in text
