@@ -1,8 +1,8 @@
-"""What a whole training step costs with each loss, and what importing the package costs, side by side in one run.
+"""What a complete training step costs with each loss, and what importing the package costs, side by side in one run.
 
     python -m benchmarks.bench_step [--model cifar_resnet56] [--batch-size 128] [--repeats 3] [--quick]
 
-Each step with a loss stands next to one with `ce`, before it and after it in turn, so that a busy moment of the machine
+Each step with a loss is timed next to one with `ce`, before it and after it in turn, so that a busy moment
 hits both; a ratio is the median over these pairs. One of the losses is `ce` again: what its ratio is away from 1 is the
 machine's share of the others. Writes results/bench_step_cpu.json (or _cuda).
 """
@@ -61,13 +61,13 @@ def make_loss(spec: str) -> torch.nn.Module:
 
 def measure_steps(model: str, batch_size: int, repeats: int, device: torch.device) -> dict[str, dict[str, float]]:
     """Median seconds and the median ratio to a neighbouring step with `ce`, for each loss."""
-    network = timm.create_model(model, num_classes=100).to(device).train()
-    optimizer = torch.optim.SGD(network.parameters(), lr=0.0, momentum=0.9)
+    classifier = timm.create_model(model, num_classes=100).to(device).train()
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.0, momentum=0.9)
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch_size, 3, 32, 32, generator=generator).to(device)
     target = torch.randint(100, (batch_size,), generator=generator).to(device)
     losses = {spec: make_loss(spec).to(device) for spec in SPECS}
-    tasks = {spec: ClassificationTask(network, loss, device=device, verbose=False) for spec, loss in losses.items()}
+    tasks = {spec: ClassificationTask(classifier, loss, device=device, verbose=False) for spec, loss in losses.items()}
     for task in tasks.values():
         seconds_of_step(task, optimizer, (images, target))
     seconds: dict[str, list[float]] = {spec: [] for spec in SPECS}
@@ -119,7 +119,7 @@ def main() -> None:
     parser.add_argument("--model", default="cifar_resnet56")
     parser.add_argument("--batch-size", type=int, default=128)
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--quick", action="store_true", help="a small network and few repeats, to see that it runs")
+    parser.add_argument("--quick", action="store_true", help="a small model and few repeats, to see that it runs")
     arguments = parser.parse_args()
     if arguments.quick:
         arguments.model, arguments.batch_size, arguments.repeats = "cifar_resnet20", 16, 2
@@ -130,9 +130,9 @@ def main() -> None:
     table = Table(title=f"{arguments.model}, batch {arguments.batch_size}, {device}", title_justify="left")
     for name in ("loss", "step, s", "over ce", "loss alone, ms", "of the step"):
         table.add_column(name, justify="left" if name == "loss" else "right")
-    for spec, figures in steps.items():
-        share = alone[spec] / figures["seconds"]
-        cells = (f"{figures['seconds']:.4f}", f"{figures['over_ce']:.3f}", f"{1e3 * alone[spec]:.3f}", f"{share:.2%}")
+    for spec, values in steps.items():
+        share = alone[spec] / values["seconds"]
+        cells = (f"{values['seconds']:.4f}", f"{values['over_ce']:.3f}", f"{1e3 * alone[spec]:.3f}", f"{share:.2%}")
         table.add_row(spec, *cells)
     Console(width=100).print(table)
     print("import seconds: " + "  ".join(f"{name} {value:.3f}" for name, value in imports.items()))

@@ -4,7 +4,7 @@
 
 Ours is the engine of train.py. The plain loop is timm's model, loader, optimizer and cross entropy, with the same
 threads, memory layout, batch and augmentation. They take turns, a few steps each, so that a busy moment of the machine
-hits both; a ratio is the median over the turns. Whoever is built first gets the better memory, worth up to five per
+hits both; a ratio is the median over the turns. The loop that is set up first gets faster memory, worth up to five per
 cent, so half of the turns are with each order. Writes results/bench_train_cpu.json (or _cuda).
 """
 
@@ -116,7 +116,7 @@ def measure(arguments: tuple[str, ...], processes: Processes, repeats: int, coun
             for name in order:
                 seconds_of(contenders[name], 1, synchronize)
             for repeat in range(-(-repeats // 2)):
-                # The pause lets the loader processes of whoever came before fill their queues.
+                # The pause lets the loader processes of the previous loop fill their queues.
                 for name in order[:: -1 if repeat % 2 else 1]:
                     time.sleep(0.3)
                     times[name].append(seconds_of(contenders[name], count, synchronize))

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that waits for a GPU, in one go, on a CUDA machine, from the repository's root: bash benchmarks/gpu_day.sh
-# Tests first: a figure of a kernel that is wrong is worth nothing.
+# Tests first: the speed of a kernel that is wrong is worth nothing.
 set -euo pipefail
 python -c 'import torch; assert torch.cuda.is_available(), "no CUDA device"; print(torch.cuda.get_device_name())'
 python -m pytest -q tests/kernels/test_cuda.py tests/data/loaders/test_prefetch.py tests/training/test_no_waiting.py

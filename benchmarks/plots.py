@@ -43,10 +43,10 @@ def loss(record: dict[str, Any], figure: Figure) -> None:
     figure.legend(loc="outside lower center", ncols=3, frameon=False)
 
 
-def horizontal(axis: Axes, figures: dict[str, float], label: str, title: str, style: str) -> None:
+def horizontal(axis: Axes, values: dict[str, float], label: str, title: str, style: str) -> None:
     """A bar for each, with its number behind it."""
-    names = list(figures)[::-1]
-    bars = axis.barh(names, [figures[name] for name in names])
+    names = list(values)[::-1]
+    bars = axis.barh(names, [values[name] for name in names])
     # White behind the numbers, so that no line runs through them.
     axis.bar_label(bars, fmt=style, padding=4, bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})
     axis.margins(x=0.15)

@@ -68,16 +68,16 @@ def finish(output: Path, *arguments: str) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-def identical(straight: RunFolder, other: RunFolder) -> bool:
+def identical(uninterrupted: RunFolder, other: RunFolder) -> bool:
     """Whether two runs ended with the same bits."""
     try:
-        assert_same_run(straight, other)
+        assert_same_run(uninterrupted, other)
         return True
     except (AssertionError, OSError, IndexError):
         return False
 
 
-def kill_anywhere(folder: Path, straight: RunFolder, count: int, seconds: float, choose: random.Random) -> dict:
+def kill_anywhere(folder: Path, uninterrupted: RunFolder, count: int, seconds: float, choose: random.Random) -> dict:
     """kill -9 at random moments, from the start of the run to its end; each run is killed once or twice."""
     resumed = same = interrupted_saves = 0
     for trial in range(count):
@@ -91,19 +91,19 @@ def kill_anywhere(folder: Path, straight: RunFolder, count: int, seconds: float,
             interrupted_saves += any(run.checkpoints.glob(".unfinished*")) if run.checkpoints.is_dir() else 0
         code = finish(output)
         resumed += code == 0
-        same += code == 0 and identical(straight, RunFolder(output / "run"))
+        same += code == 0 and identical(uninterrupted, RunFolder(output / "run"))
         shutil.rmtree(output)
         if (trial + 1) % 10 == 0:
             print(f"killed {trial + 1}: {resumed} resumed, {same} bit-identical", flush=True)
     return {"runs_killed": count, "resumed": resumed, "bit_identical": same, "killed_while_saving": interrupted_saves}
 
 
-def flip_bytes(folder: Path, straight: RunFolder, count: int, choose: random.Random) -> dict:
+def flip_bytes(folder: Path, uninterrupted: RunFolder, count: int, choose: random.Random) -> dict:
     """Flip one bit of one file of the last checkpoint: is it found, and does the run end as it should?"""
     found = same = 0
     for trial in range(count):
         output = folder / f"flip{trial}"
-        shutil.copytree(straight.path, output / "run", symlinks=True)
+        shutil.copytree(uninterrupted.path, output / "run", symlinks=True)
         run = RunFolder(output / "run")
         last = checkpoint_folders(run.checkpoints)[0]
         path = choose.choice(sorted(last.iterdir()))
@@ -114,13 +114,13 @@ def flip_bytes(folder: Path, straight: RunFolder, count: int, choose: random.Ran
             read_manifest(last)
         except DamagedCheckpoint:
             found += 1
-        same += finish(output) == 0 and identical(straight, run)
+        same += finish(output) == 0 and identical(uninterrupted, run)
         shutil.rmtree(output)
     return {"flips": count, "found": found, "bit_identical_after_going_back": same}
 
 
-def fill_disks(folder: Path, straight: RunFolder, count: int, choose: random.Random) -> dict:
-    """Run on a small disk that is full for a while: is a whole checkpoint ever lost, is the end the same?"""
+def fill_disks(folder: Path, uninterrupted: RunFolder, count: int, choose: random.Random) -> dict:
+    """Run on a small disk that is full for a while: is a complete checkpoint ever lost, is the end the same?"""
     disk = folder / "disk"
     disk.mkdir()
     if (
@@ -139,22 +139,22 @@ def fill_disks(folder: Path, straight: RunFolder, count: int, choose: random.Ran
             with contextlib.suppress(OSError):
                 filler.write_bytes(bytes(max(0, shutil.disk_usage(disk).free - room)))
             run = RunFolder(output / "run")
-            before = len([p for p in checkpoint_folders(run.checkpoints) if whole(p)])
+            before = len([p for p in checkpoint_folders(run.checkpoints) if is_complete(p)])
             time.sleep(0.5)
             os.kill(child, signal.SIGTERM)
             os.waitpid(child, 0)
-            after = len([p for p in checkpoint_folders(run.checkpoints) if whole(p)])
+            after = len([p for p in checkpoint_folders(run.checkpoints) if is_complete(p)])
             lost += before > 0 and after == 0
             refused += shutil.disk_usage(disk).free < 3_500_000
             filler.unlink(missing_ok=True)
-            same += finish(output) == 0 and identical(straight, run)
+            same += finish(output) == 0 and identical(uninterrupted, run)
             shutil.rmtree(output)
     finally:
         subprocess.run(["umount", "-l", str(disk)], check=True)
     return {"moments": count, "disk_was_full": refused, "checkpoints_lost": lost, "bit_identical_in_the_end": same}
 
 
-def whole(checkpoint: Path) -> bool:
+def is_complete(checkpoint: Path) -> bool:
     try:
         read_manifest(checkpoint)
         return True
@@ -174,9 +174,9 @@ def try_bad_inputs(folder: Path) -> dict[str, str]:
     return lines
 
 
-def saving_stalls(straight: RunFolder) -> dict:
+def saving_stalls(uninterrupted: RunFolder) -> dict:
     """Seconds that one checkpoint takes, measured by the run itself: with and without one at every update."""
-    output = straight.path.parent / "stall"
+    output = uninterrupted.path.parent / "stall"
     timing = {}
     for name, every in (("each_update", "1"), ("each_epoch", "")):
         started = time.perf_counter()
@@ -199,15 +199,15 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         started = time.perf_counter()
-        assert finish(folder / "straight") == 0
+        assert finish(folder / "uninterrupted") == 0
         seconds = time.perf_counter() - started
-        straight = RunFolder(folder / "straight" / "run")
-        print(f"the straight run takes {seconds:.1f} s")
+        uninterrupted = RunFolder(folder / "uninterrupted" / "run")
+        print(f"the uninterrupted run takes {seconds:.1f} s")
         record = {
-            "kill": kill_anywhere(folder, straight, arguments.kills, seconds, choose),
-            "flip": flip_bytes(folder, straight, arguments.flips, choose),
-            "full_disk": fill_disks(folder, straight, arguments.full_disks, choose),
-            "saving": saving_stalls(straight),
+            "kill": kill_anywhere(folder, uninterrupted, arguments.kills, seconds, choose),
+            "flip": flip_bytes(folder, uninterrupted, arguments.flips, choose),
+            "full_disk": fill_disks(folder, uninterrupted, arguments.full_disks, choose),
+            "saving": saving_stalls(uninterrupted),
             "bad_input": try_bad_inputs(folder),
             "environment": environment(),
         }

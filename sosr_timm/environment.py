@@ -1,4 +1,4 @@
-"""What a figure was made on: hardware, versions, commit."""
+"""The environment of a result: hardware, versions, commit."""
 
 from __future__ import annotations
 

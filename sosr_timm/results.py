@@ -70,7 +70,7 @@ def digest(options: Mapping[str, Any]) -> str:
 
 
 def save_result(result: RunResult, folder: str | os.PathLike, name: str | None = None) -> Path:
-    """Write a result into a folder, under `name` or else its own `file_name()`, and give the path."""
+    """Write a result into a directory, under `name` or else its own `file_name()`, and give the path."""
     path = Path(folder) / (name or result.file_name())
     write_json(path, content_of(result))
     return path
@@ -115,7 +115,7 @@ def result_from(content: Any, where: str) -> RunResult:
 
 
 def load_results(folder: str | os.PathLike) -> list[RunResult]:
-    """All results of a folder, by file name; an unreadable one is an error. Benchmarks, `bench_*.json`, are no runs."""
+    """All results of a directory, by file name, without benchmarks (`bench_*.json`); an unreadable one is an error."""
     paths = sorted(Path(folder).glob("*.json"))
     return [load_result(path) for path in paths if not path.name.startswith("bench_")]
 

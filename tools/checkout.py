@@ -1,4 +1,4 @@
-"""Where the checkout of the project lies: its tables, recipes and results are read there, its runs started there."""
+"""The path of the checkout: tables, recipes and results are read there, and runs are started there."""
 
 from __future__ import annotations
 

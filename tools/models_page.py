@@ -38,7 +38,7 @@ def page() -> str:
             "## On the Hub\n",
             *([f"- `timm.create_model({name!r}, pretrained=True)`" for name in published] or ["Nothing yet."]),
             "\n## With the package\n",
-            "Offline, after `import sosr_timm`. NLL in nats, ECE over 15 bins; the figures are those of the folder's",
+            "Offline, after `import sosr_timm`. NLL in nats, ECE over 15 bins; the metrics are those of its",
             "`evaluation.json`.\n",
             *shipped_table(sorted(path for path in SHIPPED.iterdir() if path.is_dir())),
             "\n## Waiting for somebody with the data and the GPUs\n",

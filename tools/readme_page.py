@@ -22,7 +22,7 @@ COLUMNS = (
     *(ONE_CLASS["loss"].heading, ONE_CLASS["ece"].heading, "minutes"),
 )
 NUMBERS = COLUMNS[4:]
-# What has a column of its own, or changes no figure.
+# What has a column of its own, or changes no metric.
 NO_OPTION = ("--config", "--loss", "--seed", "--epochs", "--workers", "--checkpoint-hist", "--output", "--experiment")
 
 
@@ -80,7 +80,7 @@ def machine(run: RunResult) -> str:
 
 
 def updated(readme: str, block: str, begin_mark: str = BEGIN, end_mark: str = END) -> str:
-    """The text with what stands between the two marks replaced.
+    """The text with the part between the two marks replaced.
 
     Raises:
         ValueError: a mark is missing or appears twice, or they are in the wrong order.

@@ -1,4 +1,4 @@
-"""One mapping from a YAML file, read strictly: a key that stands twice, an alias or a Python object is an error."""
+"""One mapping from a YAML file, read strictly: a duplicate key, an alias or a Python object is an error."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def read_mapping(path: str | Path) -> dict:
-    """What a YAML file holds; nothing where it is empty.
+    """The content of a YAML file; empty where the file is.
 
     Raises:
         UserError: no such file (with the nearest name), not YAML (with the line), or no mapping.
@@ -54,7 +54,7 @@ def read_mapping(path: str | Path) -> dict:
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise UserError(f"{path}: holds a {type(content).__name__}, not 'option: value' lines")
+        raise UserError(f"{path}: contains a {type(content).__name__}, not 'option: value' lines")
     return content
 
 
@@ -68,11 +68,11 @@ def _reason(error: Exception) -> str:
         return "nested too deeply"
     if isinstance(error, (yaml.YAMLError, ValueError)):
         return getattr(error, "problem", None) or one_line(error)
-    return "a value does not fit its tag"
+    return "a value is incompatible with its tag"
 
 
 def _similar_file(path: Path) -> str:
     if not path.parent.is_dir():
-        return f" (the folder {path.parent} does not exist)"
+        return f" (the directory {path.parent} does not exist)"
     text = close_names(path.name, [other.name for other in path.parent.iterdir()])
     return f": {text}" if text.startswith("did") else ""

@@ -212,7 +212,7 @@ def options_of(groups: type) -> dict[str, Option]:
         hints = typing.get_type_hints(group_type)
         for field in dataclasses.fields(group_type):
             if field.name in found:
-                raise ValueError(f"option '{field.name}' stands in two groups")
+                raise ValueError(f"option '{field.name}' is in two groups")
             default = field.default_factory() if field.default is dataclasses.MISSING else field.default
             kind = Kind.of(hints[field.name])
             found[field.name] = Option(field.name, group.name, kind, default, **field.metadata)

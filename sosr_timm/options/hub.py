@@ -31,18 +31,18 @@ class RepositoryOptions:
 class CardOptions:
     license: str = flag("apache-2.0", "licence of the weights, by the Hub's identifier")
     dataset_id: str = flag("", "the data set's name on the Hub; that of a known data set where not given")
-    dry_run: str | None = flag(None, "write this folder and stop before the push")
+    dry_run: str | None = flag(None, "write this directory and stop before the push")
 
 
 @dataclass
 class FolderOptions:
-    folder: str | None = flag(None, "folder that publish or convert has written", positional=True)
+    folder: str | None = flag(None, "directory that publish or convert has written", positional=True)
 
 
 @dataclass
 class ConversionOptions:
     source: str | None = flag(None, "run folder, checkpoint, .safetensors, .pth or .pth.tar file", positional=True)
-    destination: str | None = flag(None, "folder to write", positional=True)
+    destination: str | None = flag(None, "directory to write", positional=True)
     model: str | None = flag(None, "timm's name of the model, where the file does not say it")
     license: str = flag("", "licence of the weights, by the Hub's identifier")
     img_size: int | None = flag(None, "image size in pixels, where the file does not say it", allowed=IMAGE_SIDE)
@@ -56,7 +56,7 @@ class ConversionOptions:
 
 @dataclass
 class PublishOptions:
-    """Everything `publish` can be told."""
+    """All options of `publish`."""
 
     run: RunOptions = dataclasses.field(default_factory=RunOptions)
     weights: WeightsOptions = dataclasses.field(default_factory=WeightsOptions)
@@ -66,7 +66,7 @@ class PublishOptions:
 
 @dataclass
 class PushOptions:
-    """Everything `push` can be told."""
+    """All options of `push`."""
 
     folder: FolderOptions = dataclasses.field(default_factory=FolderOptions)
     repository: RepositoryOptions = dataclasses.field(default_factory=RepositoryOptions)
@@ -74,7 +74,7 @@ class PushOptions:
 
 @dataclass
 class ConvertOptions:
-    """Everything `convert` can be told."""
+    """All options of `convert`."""
 
     conversion: ConversionOptions = dataclasses.field(default_factory=ConversionOptions)
     weights: WeightsOptions = dataclasses.field(default_factory=WeightsOptions)

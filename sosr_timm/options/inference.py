@@ -82,7 +82,7 @@ class ExecutionOptions:
 
 @dataclass
 class PredictOptions:
-    """Everything `sosr-predict` can be told."""
+    """All options of `sosr-predict`."""
 
     model: TrainedModelOptions = dataclasses.field(default_factory=TrainedModelOptions)
     prediction: PredictionOptions = dataclasses.field(default_factory=PredictionOptions)
@@ -101,7 +101,7 @@ class TargetOptions:
 
 @dataclass
 class ExportOptions:
-    """Everything `sosr-export` can be told."""
+    """All options of `sosr-export`."""
 
     model: TrainedModelOptions = dataclasses.field(default_factory=TrainedModelOptions)
     target: TargetOptions = dataclasses.field(default_factory=TargetOptions)

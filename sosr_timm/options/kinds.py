@@ -19,7 +19,7 @@ def short(value: Any) -> str:
     """`value` as a message shows it, however large it is."""
     try:
         return _SHORT.repr(value)
-    except ValueError:  # a whole number of more digits than Python prints
+    except ValueError:  # an integer of more digits than Python prints
         return f"a value of type {type(value).__name__} that is too long to print"
 
 

@@ -1,4 +1,4 @@
-"""The words of the grammar of --loss, for whoever gives one of them as a flag."""
+"""The words of the grammar of --loss, for suggestions where one of them is given as a flag."""
 
 from __future__ import annotations
 

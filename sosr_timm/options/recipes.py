@@ -15,7 +15,7 @@ SUFFIXES = (".yaml", ".yml")
 
 
 def recipes_folder() -> Path | None:
-    """The folder of the recipes that came with this package; None where there is none."""
+    """The directory of the recipes that came with this package; None where there is none."""
     return next((folder for folder in FOLDERS if folder.is_dir()), None)
 
 

@@ -30,11 +30,11 @@ class ScheduleOptions:
     )
     lr_noise: tuple[float, ...] | None = flag(
         None,
-        "learning-rate noise on and off, as shares of the schedule",
+        "start and end of learning-rate noise, as shares of the schedule",
         allowed=PROBABILITY,
         items=Items(most=2, rising=True),
     )
-    lr_noise_pct: float = flag(0.67, "limit of learning-rate noise", allowed=Range(above=0, most=1))
+    lr_noise_pct: float = flag(0.67, "largest relative learning-rate noise", allowed=Range(above=0, most=1))
     lr_noise_std: float = flag(1.0, "standard deviation of learning-rate noise", allowed=POSITIVE)
     lr_cycle_mul: float = flag(1.0, "length factor from cycle to cycle", allowed=Range(above=0, most=100))
     lr_cycle_decay: float = flag(0.5, "learning-rate factor from cycle to cycle", allowed=NOT_NEGATIVE)
@@ -46,17 +46,19 @@ class ScheduleOptions:
     min_lr: float = flag(0.0, "lower bound of the learning rate", allowed=NOT_NEGATIVE)
     decay_milestones: tuple[int, ...] = flag(
         (90, 180, 270),
-        "epochs at which the learning rate falls (multistep)",
+        "epochs at which the learning rate is reduced (multistep)",
         allowed=NOT_NEGATIVE,
         items=Items(rising=True),
     )
-    decay_epochs: float = flag(90, "epochs between falls (step), length of the decay phase (wsd)", allowed=POSITIVE)
+    decay_epochs: float = flag(
+        90, "epochs between reductions (step), length of the decay phase (wsd)", allowed=POSITIVE
+    )
     warmup_epochs: int = flag(5, "epochs of warm-up", allowed=Range(0, MOST_EPOCHS), null=0)
     warmup_prefix: bool = flag(False, "do not count warm-up as part of the schedule")
     cooldown_epochs: int = flag(
         0, "epochs at the lowest learning rate after the schedule", allowed=Range(0, MOST_EPOCHS)
     )
     patience_epochs: int = flag(
-        10, "epochs without a better figure before the learning rate falls (plateau)", allowed=NOT_NEGATIVE
+        10, "epochs without a better metric before the learning rate is reduced (plateau)", allowed=NOT_NEGATIVE
     )
-    decay_rate: float = flag(0.1, "factor of a fall of the learning rate", also=("--dr",), allowed=Range(0, 10))
+    decay_rate: float = flag(0.1, "factor of a reduction of the learning rate", also=("--dr",), allowed=Range(0, 10))

@@ -18,22 +18,22 @@ class TaskOptions:
         choices=("classification", MULTI_LABEL),
     )
     multilabel_threshold: float = flag(
-        0.5, "probability from which a label counts as predicted, for F1", allowed=Range(above=0, below=1)
+        0.5, "probability at which a label counts as predicted, for F1", allowed=Range(above=0, below=1)
     )
     kd_model_name: str | None = flag(
         None, "teacher to distil from: a timm model with published weights, or a run folder"
     )
-    kd_distill_type: str = flag("logit", "what the teacher hands on", choices=("logit", "feature", "token"))
+    kd_distill_type: str = flag("logit", "what is distilled", choices=("logit", "feature", "token"))
     kd_loss_type: str = flag("kl", "loss between the logits of student and teacher; timm has 'kl'", choices=("kl",))
     distill_loss_weight: float | None = flag(
-        None, "weight of the teacher's part; 1 where neither weight is given", allowed=NOT_NEGATIVE
+        None, "weight of the distillation loss; 1 where neither weight is given", allowed=NOT_NEGATIVE
     )
     task_loss_weight: float | None = flag(
         None,
-        "weight of the loss on the labels; given alone, the teacher's part weighs the rest to 1",
+        "weight of the loss on the labels; given alone, the distillation loss has the weight 1 minus this",
         allowed=NOT_NEGATIVE,
     )
-    kd_temperature: float = flag(4.0, "temperature of the softmax over both networks' logits", allowed=POSITIVE)
+    kd_temperature: float = flag(4.0, "temperature of the softmax over the logits of both models", allowed=POSITIVE)
     kd_student_feature_dim: int | None = flag(
         None, "size of the student's features; by the model where not given", allowed=AT_LEAST_ONE
     )
@@ -94,7 +94,7 @@ class LossOptions:
 
 
 def loss_text(loss: LossOptions, task: TaskOptions) -> str:
-    """--loss, else what stands for it: bce for many labels or with --bce-loss, jsd with --jsd-loss, ce otherwise."""
+    """--loss, or its default: bce for many labels or with --bce-loss, jsd with --jsd-loss, ce otherwise."""
     by_flag = "bce" if loss.bce_loss or is_multi_label(task) else "jsd" if loss.jsd_loss else "ce"
     return loss.loss or by_flag
 

@@ -95,7 +95,7 @@ class ModelOptions:
 
 @dataclass
 class OptimizerOptions:
-    opt: str = flag("sgd", "optimizer of timm ('sgd' has Nesterov momentum, 'momentum' has not)")
+    opt: str = flag("sgd", "optimizer of timm ('sgd' has Nesterov momentum, 'momentum' does not)")
     opt_eps: float | None = flag(None, "epsilon of the optimizer", allowed=NOT_NEGATIVE)
     opt_betas: tuple[float, ...] | None = flag(None, "betas of the optimizer", allowed=Range(0, below=1))
     momentum: float = flag(0.9, "momentum", allowed=Range(0, below=1))
@@ -104,26 +104,24 @@ class OptimizerOptions:
     clip_mode: str = flag("norm", "how gradients are clipped", choices=("norm", "value", "agc"))
     layer_decay: float | None = flag(None, "layer-wise decay of the learning rate", allowed=Range(above=0, most=1))
     layer_decay_min_scale: float = flag(0.0, "lower bound of the layer-wise scale", allowed=PROBABILITY)
-    layer_decay_no_opt_scale: float | None = flag(
-        None, "freeze layers whose scale lies below this", allowed=PROBABILITY
-    )
+    layer_decay_no_opt_scale: float | None = flag(None, "freeze layers whose scale is below this", allowed=PROBABILITY)
     opt_kwargs: dict[str, Any] = flag({}, "other arguments of the optimizer")
     batch_size: int = flag(128, "samples per process and step", also=("-b",), scope=FREE, allowed=BATCH_SIZE)
     validation_batch_size: int | None = flag(
         None, "samples per evaluation step; batch size where not given", also=("-vb",), allowed=BATCH_SIZE
     )
-    grad_accum_steps: int = flag(1, "batches whose gradients make one update", scope=FREE, allowed=Range(1, 100_000))
+    grad_accum_steps: int = flag(1, "batches accumulated for one update", scope=FREE, allowed=Range(1, 100_000))
 
 
 @dataclass
 class RunOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=THIS_START)
     seed: int = flag(42, "seed of weights, order of data, augmentation and dropout", allowed=NOT_NEGATIVE)
-    deterministic: bool = flag(False, "the same bits in each run on the same machine, at some cost of speed on GPUs")
+    deterministic: bool = flag(False, "bit-identical results on the same machine; slower on GPUs")
     dry_run: bool = flag(
         False, "print the plan, make two updates and evaluate a batch, write nothing", scope=THIS_START
     )
-    output: str = flag("output/train", "folder that holds run folders", scope=FREE, null="")
+    output: str = flag("output/train", "directory of the run folders", scope=FREE, null="")
     experiment: str = flag(
         "", "name of the run folder; made from data, model, loss and seed where empty", scope=FREE, allowed=FILE_NAME
     )
@@ -132,7 +130,7 @@ class RunOptions:
         "'auto', a run folder or a checkpoint to resume; also a checkpoint or folder of timm's or torchvision's",
         scope=THIS_START,
     )
-    no_resume_opt: bool = flag(False, "do not take up the optimizer's state when resuming", scope=THIS_START)
+    no_resume_opt: bool = flag(False, "do not restore the optimizer's state when resuming", scope=THIS_START)
     checkpoint_every: str = flag(
         "", "checkpoint within epochs too: updates ('500') or seconds ('600s')", scope=FREE, allowed=INTERVAL
     )
@@ -144,12 +142,12 @@ class RunOptions:
     )
     on_nonfinite: str = flag(
         "stop",
-        "what a loss or gradient that is not finite does: end the run, or leave that update out",
+        "for a loss or gradient that is not finite: stop the run, or skip the update",
         choices=("stop", "skip"),
     )
     eval_metric: str = flag(
         "top1",
-        "metric that names the best checkpoint; map stands for top1 where images have many labels",
+        "metric that names the best checkpoint; with many labels per image, top1 means map",
         choices=("top1", "top5", "loss", "ece", "brier", "map", "micro_f1", "macro_f1", "sample_f1"),
     )
     val_interval: int = flag(1, "epochs between evaluations", allowed=AT_LEAST_ONE)
@@ -163,7 +161,7 @@ class RunOptions:
     log_wandb: bool = flag(False, "log with wandb too", scope=FREE)
     wandb_project: str | None = flag(None, "project name for wandb; --project where not given", scope=FREE)
     wandb_tags: tuple[str, ...] = flag((), "tags of the wandb run", scope=FREE)
-    wandb_resume_id: str = flag("", "id of the wandb run to go on with; the run folder's name where empty", scope=FREE)
+    wandb_resume_id: str = flag("", "id of the wandb run to continue; the run folder's name where empty", scope=FREE)
     checkpoint_hist: int = flag(
         2,
         "how many checkpoints of epochs, and within epochs, to keep beside best and last",
@@ -182,7 +180,7 @@ class RunOptions:
 
 @dataclass
 class TrainOptions:
-    """Everything train.py can be told."""
+    """All options of train.py."""
 
     appendix = staticmethod(losses_with_keywords)  # of --help
     refused: ClassVar[dict[str, Refusal]] = TRAIN_REFUSED

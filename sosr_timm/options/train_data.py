@@ -50,14 +50,14 @@ class DataOptions:
     )
     long_tail: float | None = flag(
         None,
-        "thin the classes out exponentially, until the last has this share of the first one's training images",
+        "reduce the classes exponentially: the last one keeps this share of the images of the first",
         allowed=Range(above=0, most=1),
     )
     label_noise: float | None = flag(
         None, "give this share of the training images, drawn at random, a label of another class", allowed=PROBABILITY
     )
     epoch_repeats: float = flag(
-        0.0, "passes over the training set that make an epoch; 0: one", allowed=Range(1, 10_000, also=(0,))
+        0.0, "passes over the training set per epoch; 0: one", allowed=Range(1, 10_000, also=(0,))
     )
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
@@ -76,7 +76,7 @@ class DataOptions:
     )
     target_format: str = flag(
         "",
-        "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class",
+        "how hfds/NAME stores targets: as class indices, or as vectors with an entry for each class",
         choices=("", "indices", "multihot"),
     )
     dataset_trust_remote_code: bool = flag(False, "run the loading script that comes with hfds/NAME (datasets < 4)")
@@ -92,7 +92,7 @@ class DataOptions:
     use_multi_epochs_loader: bool = flag(False, "keep loader processes over epochs, as is always done here")
     loader: str = flag(
         "auto",
-        "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
+        "batches from loader processes, image by image ('workers'), or on the device for data in memory ('device')",
         choices=("auto", "workers", "device"),
     )
     workers: int = flag(4, "loader processes for each training process", also=("-j",), scope=FREE, allowed=WORKERS)
@@ -141,7 +141,7 @@ class AugmentationOptions:
     )
     aug_repeats: float = flag(
         0.0,
-        "repeated augmentation: every image so many times in a row, an epoch not longer; 0: off",
+        "repeated augmentation: show each image this many times in a row; the epoch keeps its length; 0: off",
         allowed=Range(1, 1_000, also=(0,)),
     )
     aug_splits: int = flag(
@@ -154,7 +154,7 @@ class AugmentationOptions:
     remode: str = flag("pixel", "fill of random erasing", choices=("const", "rand", "pixel"))
     recount: int = flag(1, "largest number of erased regions", allowed=Range(1, 100))
     cutout: int | None = flag(
-        None, "side in pixels of a square at a random place that every image loses", allowed=IMAGE_SIDE
+        None, "side in pixels of a square that is erased at a random position of every image", allowed=IMAGE_SIDE
     )
     train_interpolation: str = flag(
         "random",
@@ -169,7 +169,7 @@ class AugmentationOptions:
     )
     mixup_prob: float = flag(1.0, "probability that a batch (or element) is mixed", allowed=PROBABILITY)
     mixup_switch_prob: float = flag(0.5, "probability of CutMix where both are on", allowed=PROBABILITY)
-    mixup_mode: str = flag("batch", "what shares one draw of the mixing", choices=("batch", "pair", "elem"))
+    mixup_mode: str = flag("batch", "level at which mixing is drawn", choices=("batch", "pair", "elem"))
     mixup_off_epoch: int = flag(0, "no mixing from this epoch on, 0: never off", allowed=NOT_NEGATIVE)
 
 

@@ -36,7 +36,7 @@ from sosr_timm.options.train_data import IMAGE_MODES, INTERPOLATIONS
 class EvaluatedModelOptions:
     run: str | None = flag(
         None,
-        "run folder or checkpoint to evaluate; else the folder of the data set",
+        "run folder or checkpoint to evaluate, or the directory of the data set",
         positional=True,
         also=("--subject",),
     )
@@ -47,7 +47,7 @@ class EvaluatedModelOptions:
     )
     pretrained: bool = flag(False, "the model's published weights")
     checkpoint: str = flag(
-        "", "weights of --model (.safetensors, or a .pth without pickled objects), or a folder of such files"
+        "", "weights of --model (.safetensors, or a .pth without pickled objects), or a directory of such files"
     )
     compare: tuple[str, str] | None = flag(
         None, "two runs, checkpoints, models or files of --predictions: is one better on the same images?"
@@ -75,7 +75,7 @@ class EvaluatedModelOptions:
 @dataclass
 class EvaluationDataOptions:
     data_dir: str | None = flag(None, "the data set: a directory, an archive (.zip, .tar) or a table (.csv, .parquet)")
-    dataset: str = flag("", "name of a data set; empty: a folder, or the run's", any_case=True)
+    dataset: str = flag("", "name of a data set; empty: a directory, or the data of the run", any_case=True)
     split: str = flag("validation", "split to evaluate on")
     val_fraction: float | None = flag(
         None,
@@ -98,7 +98,7 @@ class EvaluationDataOptions:
     )
     target_format: str = flag(
         "",
-        "how hfds/NAME holds targets: as class indices, or as vectors with an entry for each class; else the run's",
+        "how hfds/NAME stores targets: as class indices, or as vectors with an entry for each class; else the run's",
         choices=("", "indices", "multihot"),
     )
     dataset_trust_remote_code: bool = flag(False, "run the loading script that comes with hfds/NAME (datasets < 4)")
@@ -109,7 +109,7 @@ class EvaluationDataOptions:
     input_img_mode: str | None = flag(None, "PIL mode of the images", choices=IMAGE_MODES)
     loader: str = flag(
         "auto",
-        "who makes batches: loader processes, image by image ('workers'), or the device, for sets in memory ('device')",
+        "batches from loader processes, image by image ('workers'), or on the device for data in memory ('device')",
         choices=("auto", "workers", "device"),
     )
     no_prefetcher: bool = flag(False, "normalise images in the loader processes, not on the device")
@@ -117,7 +117,7 @@ class EvaluationDataOptions:
     batch_size: int | None = flag(
         None, "samples per batch; the run's, else 256, where not given", also=("-b",), allowed=BATCH_SIZE
     )
-    retry: bool = flag(False, "go on with a smaller batch where memory runs out; evaluations of a list always do")
+    retry: bool = flag(False, "retry with a smaller batch when memory runs out; always on for a list of models")
     pin_mem: bool = flag(False, "pin the loader's memory")
     img_size: int | None = flag(None, "image size in pixels", allowed=IMAGE_SIDE)
     input_size: tuple[int, int, int] | None = flag(None, "channels height width of the input", allowed=IMAGE_SIDE)
@@ -137,7 +137,7 @@ class EvaluationDataOptions:
 @dataclass
 class ReportOptions:
     config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
-    output: str | None = flag(None, "folder for evaluation.json and the plots; the run's where not given")
+    output: str | None = flag(None, "directory for evaluation.json and the plots; the run's where not given")
     results_file: str = flag("", "write the results into this file too (.csv, .json, .md; CSV for any other ending)")
     results_format: str | None = flag(
         None, "format of that file; by its name where not given", choices=("csv", "json", "md")
@@ -147,7 +147,7 @@ class ReportOptions:
     )
     multilabel_threshold: float | None = flag(
         None,
-        "probability from which a label counts as predicted, for F1; the run's, else 0.5, where not given",
+        "probability at which a label counts as predicted, for F1; the run's, else 0.5, where not given",
         allowed=Range(above=0, below=1),
     )
     per_class: bool = flag(False, "write classes.csv, confusion.csv and confusion.png too")
@@ -166,13 +166,13 @@ class ReportOptions:
     seed: int = flag(
         42, "seed of the bootstrap and of the images that a temperature is fitted on", allowed=NOT_NEGATIVE
     )
-    num_gpu: int = flag(1, "1: more accelerators take more processes, started with torchrun", allowed=AT_LEAST_ONE)
+    num_gpu: int = flag(1, "only 1 is accepted; for several GPUs start validate.py with torchrun", allowed=AT_LEAST_ONE)
     num_processes: int | None = flag(None, "refuse to start unless this many processes run", allowed=AT_LEAST_ONE)
 
 
 @dataclass
 class ValidateOptions:
-    """Everything validate.py can be told."""
+    """All options of validate.py."""
 
     refused: ClassVar[dict[str, Refusal]] = VALIDATE_REFUSED
     foreign: ClassVar[dict[str, Foreign]] = VALIDATE_FOREIGN

@@ -86,7 +86,7 @@ def test_two_groups_with_one_name_are_refused():
 
     Both.__annotations__ = {"first": One, "second": One}
     One.__annotations__ = {"lr": float}
-    with pytest.raises(ValueError, match="option 'lr' stands in two groups"):
+    with pytest.raises(ValueError, match="option 'lr' is in two groups"):
         options_of(Both)
 
 

@@ -166,7 +166,7 @@ def test_an_option_of_another_meaning_is_named_where_it_is_used():
     assert other_meanings(options) == [
         "--val-num-samples 8: evaluate on this many samples of the split, spread over it evenly. In timm: the length "
         "of a data set that is a stream; ignored for others",
-        "--epoch-repeats 2.0: passes over the training set that make an epoch; 0: one. In timm: passes over a data set "
+        "--epoch-repeats 2.0: passes over the training set per epoch; 0: one. In timm: passes over a data set "
         "that is a stream; ignored for others",
     ]
     assert other_meanings(load(TrainOptions, []).options) == []

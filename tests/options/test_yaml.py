@@ -100,8 +100,8 @@ def test_an_empty_file_gives_nothing(config):
         ("amp_dtype: fp16", ": amp_dtype is one of 'float16', 'bfloat16', not 'fp16'"),
         ("dist_bn: x", ": dist_bn is one of 'broadcast', 'reduce', '', not 'x'"),
         ("interpolation: linear", ": interpolation is one of '', 'nearest', 'bilinear'"),
-        ("- lr", ": holds a list, not 'option: value' lines"),
-        ("lr", ": holds a str, not 'option: value' lines"),
+        ("- lr", ": contains a list, not 'option: value' lines"),
+        ("lr", ": contains a str, not 'option: value' lines"),
         ("lr: 1\nepochs: 2\nlr: 3", ", line 3: not valid YAML ('lr' is given twice)"),
         ("model_kwargs:\n  a: 1\n  a: 2", ", line 3: not valid YAML ('a' is given twice)"),
         ("weight-decay: 1\nweight_decay: 1", ": option 'weight_decay' is given twice"),
@@ -120,7 +120,7 @@ def test_a_missing_file_names_the_near_one(tmp_path):
     assert refusal(tmp_path / "zzz") == ": no such file"
     assert (
         refusal(tmp_path / "hparam" / "digits.yaml")
-        == f": no such file (the folder {tmp_path / 'hparam'} does not exist)"
+        == f": no such file (the directory {tmp_path / 'hparam'} does not exist)"
     )
 
 
