@@ -1,4 +1,4 @@
-"""A checkpoint is a folder of safetensors and JSON; it appears whole or not at all, and says when it was damaged."""
+"""A checkpoint is a folder of safetensors and JSON; it is written completely or not at all, and damage is detected."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Position:
     """Where in a run a checkpoint was taken; the order of positions is the order of time.
 
     Attributes:
-        epoch: whole epochs done.
+        epoch: completed epochs.
         update: updates done in the epoch after them.
     """
 
@@ -92,7 +92,7 @@ def write_manifest(folder: Path, about: dict[str, Any]) -> None:
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
-    """What a checkpoint says of itself, after its files were found whole.
+    """The manifest of a checkpoint whose files match their hashes.
 
     Raises:
         DamagedCheckpoint: no manifest, a missing, surplus or changed file, or another format.
@@ -102,7 +102,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         content = json.loads(text)
         files, _ = content["files"], content.pop("seal")
     except FileNotFoundError:
-        raise DamagedCheckpoint(f"{folder}: no {MANIFEST}; not a whole checkpoint") from None
+        raise DamagedCheckpoint(f"{folder}: no {MANIFEST}; not a complete checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DamagedCheckpoint(f"{folder}: {MANIFEST} cannot be read ({error})") from None
     if content.get("format") != FORMAT:
@@ -140,7 +140,7 @@ def _slow_digest(file: Any) -> str:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Give a whole checkpoint its name; an older one of the same name makes room only now."""
+    """Give a complete checkpoint its final name; only then an older one of that name is removed."""
     for path in temporary.iterdir():
         reach_disk(path)
     reach_disk(temporary)
@@ -164,7 +164,7 @@ def point(link: Path, target: Path) -> None:
 
 
 def checkpoint_folders(folder: Path) -> list[Path]:
-    """Every checkpoint below `folder`, the latest first, whole or not."""
+    """Every checkpoint below `folder`, the latest first, complete or not."""
     if not folder.is_dir():
         return []
     paths = [path for path in folder.glob("epoch*-update*") if path.is_dir() and not path.is_symlink()]
@@ -177,7 +177,7 @@ def is_epoch_end(folder: Path) -> bool:
 
 
 def latest_complete(folder: Path) -> tuple[Path | None, list[str]]:
-    """The latest whole checkpoint below `folder`, and what is wrong with the later ones."""
+    """The latest complete checkpoint below `folder`, and what is wrong with the later ones."""
     damaged = []
     for path in checkpoint_folders(folder):
         try:
@@ -189,7 +189,7 @@ def latest_complete(folder: Path) -> tuple[Path | None, list[str]]:
 
 
 def read_manifest_or_raise(folder: Path) -> dict[str, Any]:
-    """`read_manifest` for a checkpoint that somebody named.
+    """`read_manifest` for a checkpoint that the user named.
 
     Raises:
         UserError: it is damaged.

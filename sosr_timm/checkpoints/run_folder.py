@@ -163,7 +163,7 @@ def claim_folder(output: Path, name: str) -> RunFolder:
             return RunFolder(path)
         except FileExistsError:
             if not path.is_dir():
-                raise UserError(f"run folder {path} cannot be made: a file of that name is in the way") from None
+                raise UserError(f"run folder {path} cannot be created: a file of that name exists") from None
         except OSError as error:
             raise UserError(f"run folder {path} cannot be made ({reason_of(error)})") from None
     raise UserError(f"{output} holds 10,000 runs called {name}: give another --experiment")

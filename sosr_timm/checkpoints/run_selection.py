@@ -129,11 +129,11 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
                 raise UserError(f"{folder.path}: no complete checkpoint ({damaged[0]})")
         if folder.path.is_dir() and not checkpoint_folders(folder.checkpoints):
             if folder.checkpoints.exists() and not folder.checkpoints.is_dir():
-                raise UserError(f"{folder.checkpoints} is not a folder: remove it to start the run anew")
+                raise UserError(f"{folder.checkpoints} is not a folder: remove it to start the run again")
             # It ended before its first checkpoint: nothing of it is worth keeping.
-            note = f"{folder.path} has no checkpoint: starting anew in it"
+            note = f"{folder.path} has no checkpoint: starting from the beginning in it"
             return RunSelection(str(folder.path), notes=[note])
-    return _new_run(loaded, (f"nothing to resume in {output}: starting anew",))
+    return _new_run(loaded, (f"nothing to resume in {output}: starting a new run",))
 
 
 def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:

@@ -80,7 +80,7 @@ def storable(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
         if tensor.numel() and tensor.untyped_storage().data_ptr() in seen:
             tensor = tensor.clone()
         seen.add(tensor.untyped_storage().data_ptr())
-        # A view into a larger storage would be written whole.
+        # A view into a larger storage would be written with all of it.
         result[name] = tensor.clone() if tensor.untyped_storage().nbytes() != tensor.nbytes else tensor
     return result
 

@@ -62,9 +62,9 @@ def script_for_launchers() -> str:
 class LauncherWatch:
     """Whether the launcher of this process has ended before it.
 
-    A launcher that is killed takes nobody with it: torchrun starts its processes in sessions of their own, and a signal
-    to `accelerate launch` reaches only itself. What it leaves behind would train on, unseen, in a folder in which the
-    next start is then refused.
+    The processes of a killed launcher live on: torchrun starts them in sessions of their own, and a signal to
+    `accelerate launch` reaches only itself. They would continue to train unnoticed, and the next start in their folder
+    would be refused.
     """
 
     def __init__(self) -> None:

@@ -56,7 +56,7 @@ class StopSignals:
         return self._noted
 
     def saved_now(self) -> None:
-        """Start the interval anew: a checkpoint was just written, or could not be."""
+        """Restart the interval: a checkpoint was just written, or failed."""
         self._updates_since = 0
         self._saved_at = time.monotonic()
 

@@ -18,9 +18,9 @@ def threads_of_process(cores: int, local_processes: int, chosen: int | None) -> 
     """Threads of one process.
 
     Args:
-        cores: that the processes of this machine may run on.
-        local_processes: that share them.
-        chosen: by whoever started the run, or None.
+        cores: cores that the processes of this machine may use.
+        local_processes: processes that share them.
+        chosen: OMP_NUM_THREADS of the user, or None.
     """
     return chosen or max(1, cores // max(1, local_processes))
 
@@ -32,10 +32,10 @@ def cores_available() -> int:
 
 
 def chosen_threads() -> int | None:
-    """OMP_NUM_THREADS where somebody chose it.
+    """OMP_NUM_THREADS if the user chose it.
 
     `accelerate launch` and torchrun set it to 1 where it is not set, which would leave all other cores idle. So a 1
-    does not count where the parent is such a launcher and neither its environment nor its command line speaks of it.
+    is ignored if the parent is such a launcher and neither its environment nor its command line sets it.
     """
     words = os.environ.get(VARIABLE, "").partition(",")[0].strip()
     if not words.isdigit() or not int(words):

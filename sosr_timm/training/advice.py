@@ -32,7 +32,7 @@ def about_data(share: float, workers: int, cores: int) -> str:
         workers: loader processes of each training process.
         cores: for each training process.
     """
-    # The loader must become 1 / (1 - share) times as fast for the network to be the slower of the two.
+    # The loader must become 1 / (1 - share) times as fast for the model to be the slower of the two.
     wanted = math.ceil(max(1, workers) / max(1.0 - share, 0.01)) + (workers == 0)
     said = f"training waits for data {share:.0%} of the time"
     if workers < cores:
@@ -67,7 +67,7 @@ def advising(run: Run) -> Iterator[None]:
 
     Raises:
         UserError: out of memory, with a batch size and an accumulation that keep the global batch; an operation that
-            --deterministic rules out; a network made for another image size.
+            --deterministic rules out; a model made for another image size.
     """
     try:
         yield
@@ -79,7 +79,7 @@ def advising(run: Run) -> Iterator[None]:
 
 
 def advice_on(error: Exception, run: Run) -> str | None:
-    """What whoever started the run can do about an error of torch; None where it is none of theirs."""
+    """What the user can do about an error of torch; None for any other error."""
     text, step = str(error), run.step + 1
     if isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in text:
         options, pairs = run.options.optimizer, run.training.mixing is not None
@@ -112,5 +112,5 @@ def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, 
     same = same and updates == -(-(samples // (fitting[0] * order.world_size)) // accumulation)
     advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
     return advice + (
-        "; add --resume auto to go on from the last checkpoint" if same else " (from the start of the run)"
+        "; add --resume auto to resume from the last checkpoint" if same else " (from the start of the run)"
     )

@@ -93,7 +93,7 @@ def _failed_anywhere(run: Run, failure: str) -> bool:
 
 
 def _make_room(run: Run, temporary: Path) -> None:
-    """An empty folder to write to; one that somebody took away is not made again with half a run in it."""
+    """An empty folder to write to; a run folder that was removed is not created again with half a run in it."""
     shutil.rmtree(temporary, ignore_errors=True)
     run.folder.about.stat()
     run.folder.checkpoints.mkdir(exist_ok=True)
@@ -245,13 +245,13 @@ def restore(run: Run, checkpoint: Path, without_optimizer: bool = False) -> list
     Args:
         run: in its initial state.
         checkpoint: of it, whose files were compared with their hashes when it was selected.
-        without_optimizer: --no-resume-opt: optimizer and loss scaler start anew.
+        without_optimizer: --no-resume-opt: optimizer and loss scaler start from scratch.
 
     Returns:
         what the user should know: another number of processes or of threads.
 
     Raises:
-        UserError: the checkpoint is damaged or belongs to another network, or the global batch differs.
+        UserError: the checkpoint is damaged or belongs to another model, or the global batch differs.
     """
     try:
         shared = read_part(checkpoint, "run")
@@ -299,15 +299,15 @@ def _check_processes(run: Run, shared: dict[str, Any]) -> list[str]:
     if shared["updates_per_epoch"] != run.updates_per_epoch:
         raise UserError(
             f"the run has {shared['updates_per_epoch']} updates per epoch, with this --batch-size it would have "
-            f"{run.updates_per_epoch}: the last batches divide otherwise; keep --batch-size and the processes"
+            f"{run.updates_per_epoch}: the last batches are divided differently; keep --batch-size and the processes"
         )
     batch_size = run.options.optimizer.batch_size
     if (shared["processes"], shared["batch_size"]) == (run.processes.count, batch_size):
         return []
     return [
-        f"going on with {run.processes.count} processes of {batch_size} samples instead of {shared['processes']} of "
-        f"{shared['batch_size']}: the same samples in the same steps at the same learning rate, but batch norm and "
-        "mixing see other batches, so figures will not be bit-identical"
+        f"resuming with {counted(run.processes.count, 'process', 'processes')} of {batch_size} samples instead of "
+        f"{shared['processes']} of {shared['batch_size']}: the same samples in the same steps at the same learning "
+        "rate, but batch norm and mixing see other batches, so the results will not be bit-identical"
     ]
 
 
@@ -316,7 +316,7 @@ def _check_threads(run: Run, shared: dict[str, Any]) -> list[str]:
     if None in (then, now) or then == now:
         return []
     return [
-        f"computing with {now} threads instead of {then}: sums are rounded in another order, so figures may differ in "
+        f"computing with {now} threads instead of {then}: sums are rounded in another order, so results may differ in "
         f"the last digits; OMP_NUM_THREADS={then} gives the same ones"
     ]
 

@@ -1,4 +1,4 @@
-"""The end of an epoch: evaluation, the epoch's figures, a checkpoint."""
+"""The end of an epoch: evaluation, the epoch's metrics, a checkpoint."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def evaluate_all(run: Run) -> dict[str, float] | None:
 
 
 def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
-    """Keep the metrics of the last evaluation, and of the best one: by the average's figure where there is one."""
+    """Keep the metrics of the last evaluation, and of the best one: by the EMA's value if there is one."""
     name = best_metric(run.options)
     value = metrics.get(f"{name}_ema", metrics[name])
     sign = -1 if name in LOWER_IS_BETTER else 1
     record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
     run.progress.last = record
-    # Written so that a figure which is no number never counts as better.
+    # Written so that NaN never counts as better.
     if run.progress.best is None or sign * value > sign * run.progress.best["value"]:
         run.progress.best = record
 
@@ -101,7 +101,7 @@ def show_epoch(run: Run, epoch: int, means: dict[str, float], metrics: dict[str,
 
 
 def write_epoch(run: Run, epoch: int, lr: float, means: dict[str, float], metrics: dict[str, float]) -> None:
-    """The epoch's row and line, and the trackers' figures."""
+    """The epoch's row and line, and the trackers' values."""
     training = {f"train_{name}": value for name, value in means.items()}
     evaluation = {f"eval_{name}": value for name, value in metrics.items()}
     if run.processes.is_main:

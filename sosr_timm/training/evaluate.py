@@ -31,7 +31,7 @@ def evaluate(
         model, loader, order, processes, channels_last, stop, table: as in `evaluate_part`.
 
     Returns:
-        the metrics of the whole set, the same on every process; None where the pass was stopped.
+        the metrics of the complete set, the same on every process; None if the pass was stopped.
 
     Raises:
         UserError: an image that cannot be read.
@@ -70,7 +70,7 @@ def evaluate_part(
         the table with this process's rows, not yet added up; None where the pass was stopped.
 
     Raises:
-        UserError: an image that cannot be read: a figure without it would be another figure.
+        UserError: an image cannot be read: metrics without it would not be comparable.
     """
     model.eval()
     table = MetricTable(order.num_batches, device=processes.device) if table is None else table
@@ -95,7 +95,7 @@ def evaluate_part(
 
 
 def mean_over_views(logits: torch.Tensor, images: int) -> torch.Tensor:
-    """(M, K) logits of images from (M * V, K) of their views, which stand one after the other."""
+    """(M, K) logits of images from (M * V, K) of their views, one after the other."""
     views = len(logits) // images
     return logits if views == 1 else logits.unflatten(0, (images, views)).mean(dim=1)
 

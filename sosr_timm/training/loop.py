@@ -18,7 +18,7 @@ from sosr_timm.training.run import Run
 
 
 def train(run: Run) -> int:
-    """Train from where the run stands to its last epoch, or until a signal asks for an end.
+    """Train from the run's current position to its last epoch, or until a signal asks to stop.
 
     Returns:
         0, or the signal that ended the run early.
@@ -66,7 +66,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
             images = to_device(batch.images, run.processes.device, run.options.model.channels_last, run.dtype)
             target = batch.target.to(run.processes.device, non_blocking=True)
         run.saved_images.look(images)
-        # Dropout and its kin depend on the position alone: on nothing that a stopped run would have to remember.
+        # Dropout and drop path depend on the position only, so nothing has to be stored for a resume.
         seed_everything(run.options.run.seed, STEP, run.progress.epoch, batch.position, run.processes.rank)
         with run.task.no_sync() if position < count - 1 else nullcontext():
             result = run.task(images, target)
@@ -124,9 +124,9 @@ def log_interval(run: Run) -> None:
     if run.processes.is_main:
         record = {"kind": "train", "step": run.step, "epoch": progress.epoch, "lr": run.lr, **means}
         run.metrics_log.line({**record, "unreadable": unreadable, "timing": timing})
-    figures = {f"train/{name}": value for name, value in means.items()} | {
+    values = {f"train/{name}": value for name, value in means.items()} | {
         "lr": run.lr,
         "unreadable": unreadable,
         **timing,
     }
-    run.processes.accelerator.log(figures, step=run.step)
+    run.processes.accelerator.log(values, step=run.step)

@@ -1,4 +1,4 @@
-"""What must not pass unseen: images that cannot be read, losses and gradients that are not finite."""
+"""Faults that must be noticed: unreadable images, losses and gradients that are not finite."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Guard:
         """The batch, after its unreadable images were named and counted.
 
         Raises:
-            UserError: too many of them so far, or a whole batch of them.
+            UserError: too many of them so far, or all images of a batch.
         """
         for bad in batch.unreadable:
             if bad.name not in self.unreadable:

@@ -46,7 +46,7 @@ def _about_data(run: Run) -> dict[str, str]:
 
 
 def makers_of(run: Run) -> str:
-    """Who makes the batches: of training, and of evaluation where that is somebody else."""
+    """What makes the batches of training, and of evaluation if that differs."""
     count = run.options.data.workers
     workers = f"by {counted(count, 'loader process', 'loader processes')}" if count else "by this process"
     training = "on the device" if isinstance(run.training, DeviceTrainingBatches) else workers

@@ -36,7 +36,7 @@ class Progress:
     """How far a run is; with the weights, all that survives a stop.
 
     Attributes:
-        epoch: whole epochs done.
+        epoch: completed epochs.
         update: updates done in the epoch after them.
         evaluating: the epoch's updates are done and batch norm is agreed on; its evaluation is not finished.
         best: the best epoch's number, checkpoint and metrics; None before the first evaluation.
@@ -116,23 +116,23 @@ class Run:
         return sum(rates) / len(rates)
 
     def state_of_forward(self) -> list[Tensor]:
-        """What a forward pass in training changes beside the loss it gives."""
+        """The tensors that a training forward pass changes."""
         return [*self.model.buffers(), *self.loss.buffers(), self.meters.interval]
 
     @property
     def model(self) -> nn.Module:
-        """The network that is evaluated, without what processes and compilers wrapped around it."""
+        """The evaluated model, without the wrappers of processes and compilers."""
         return unwrap_model(self.task.get_eval_model())
 
     @property
     def ema(self) -> nn.Module | None:
-        """The average of its weights."""
+        """The model with the EMA weights."""
         average = self.task.get_eval_model(ema=True)
         return None if average is None else unwrap_model(average)
 
     @property
     def trained(self) -> nn.Module:
-        """Everything that is trained: the network, and what a distillation adds to it."""
+        """Everything that is trained: the model, and what a distillation adds to it."""
         return unwrap_model(self.task.get_trainable_module())
 
     @property
@@ -158,7 +158,7 @@ class Run:
         return (len(batch.images) / self.options.optimizer.batch_size) ** power
 
     def batches(self) -> Iterator[Batch]:
-        """The training batches from where the run stands to its end."""
+        """The training batches from the run's current position to its end."""
         batch = self.progress.update * self.options.optimizer.grad_accum_steps
         sampler = TrainingSampler(self.order, self.progress.epoch, batch, self.stop_epoch)
         data = self.options.data

@@ -96,7 +96,7 @@ def show_metrics(run: Run, title: str, record: dict[str, Any]) -> None:
 
 
 def next_commands(run: Run) -> dict[str, str]:
-    """What somebody may want to do with a run that has ended: name -> command line."""
+    """Useful commands for a run that has ended: name -> command line."""
     folder = shlex.quote(shortest(run.folder.path))
     commands = {}
     if run.progress.epoch < run.epochs:

@@ -1,4 +1,4 @@
-"""Whatever happens to the files of a run: it goes on from a whole checkpoint or ends in one line, never otherwise."""
+"""Whatever happens to the files of a run: it resumes from a complete checkpoint or ends in one line, never else."""
 
 import shutil
 

@@ -79,7 +79,7 @@ def test_one_process_goes_on_where_two_stopped_and_says_so(straight, tmp_path, c
     sums = sum(before[f"rank{rank}.safetensors:loss.base.correct_count"] for rank in range(2))
     assert sums.sum() > 0, "the half epoch has counted nothing: the test would show nothing"
     assert train_here("--resume", copy.path, "--batch-size", "8", "--checkpoint-every", "1") == 0
-    assert "going on with 1 processes of 8 samples instead of 2 of 4" in capsys.readouterr().out
+    assert "resuming with 1 process of 8 samples instead of 2 of 4" in capsys.readouterr().out
     (following,) = [path for path in checkpoint_folders(copy.checkpoints) if path.name > middle][-1:]
     after = tensors_of(following)["rank0.safetensors:loss.base.correct_count"]
     assert torch.all(after >= sums), "the statistics of the half epoch were lost"
