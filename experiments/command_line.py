@@ -9,12 +9,21 @@ from typing import Any, NoReturn
 
 from experiments.jobs import OUTPUT, RESULTS, Places
 from sosr_timm.errors import UserError
+from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import read_command_line
+from sosr_timm.options.ranges import Range
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
 from tools.checkout import shown
 
 COMMANDS = ("list", "run", "status", "report")
+TRAINING = options_of(TrainOptions)
+RANGES = {
+    "seeds": Range(1, 1_000),
+    "epochs": TRAINING["epochs"].allowed,
+    "samples": TRAINING["train_num_samples"].allowed,
+    "jobs": Range(1, 256),
+}
 # Options of train.py that the runner sets.
 OURS = ("config", "seed", "output", "experiment", "resume", "stop_epoch", "loss", "smoothing")
 
@@ -82,10 +91,10 @@ def read_arguments(words: list[str]) -> tuple[argparse.Namespace, dict[str, Any]
     if unknown:
         flags = [f"--{name.replace('_', '-')}" for name in vars(parsed) if name not in ("command", "table")]
         raise UserError(f"{parsed.command}: unknown option '{unknown[0]}': {close_names(unknown[0], flags)}")
-    for name in ("seeds", "epochs", "samples", "jobs"):
+    for name, allowed in RANGES.items():
         value = getattr(parsed, name, None)
-        if value is not None and value < 1:
-            raise UserError(f"--{name} {value}: at least 1")
+        if value is not None and value not in allowed:
+            raise UserError(f"--{name} must be {allowed}, not {value}")
     if extra and parsed.command not in ("run", "status"):
         raise UserError(f"{parsed.command} takes no options of train.py")
     return parsed, read_command_line(TrainOptions, extra) if extra else {}

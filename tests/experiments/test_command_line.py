@@ -24,7 +24,7 @@ def test_what_the_flags_and_the_words_behind_the_dashes_change():
     [
         (["runn", "sosr_t1"], "unknown command 'runn': did you mean 'run'"),
         (["run", "sosr_t1", "--epoch", "2"], "unknown option '--epoch': did you mean '--epochs'"),
-        (["run", "sosr_t1", "--epochs", "0"], "--epochs 0: at least 1"),
+        (["run", "sosr_t1", "--epochs", "0"], "--epochs must be from 1 to 100,000, not 0"),
         (["run", "sosr_t1", "--", "--cutmixx", "1"], "unknown option '--cutmixx': did you mean '--cutmix'"),
         (["run", "sosr_t1", "--", "--seed", "3"], "--seed after -- is set by the runner"),
         (["run", "sosr_t1", "--epochs", "2", "--", "--epochs", "3"], "epochs: given both before and after --"),
