@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from sosr_timm.text import duration, fitted, width_of
+from sosr_timm.text import duration, fitted, rate, width_of
 from sosr_timm.tracking.bar import Bar
 from sosr_timm.tracking.stopwatch import TimeLeft
 
@@ -135,7 +135,7 @@ class Console:
             lr: learning rate.
         """
         left = self.time_left(epoch * updates + update)
-        loss, speed = f"loss {means['loss']:.4g}", f"{timing['images_per_second']:,.0f} images/s"
+        loss, speed = f"loss {means['loss']:.4g}", rate(timing["images_per_second"])
         parts = [f"{name} {value:.4g}" for name, value in means.items() if name != "loss"]
         others = [f"lr {lr:.3g}", speed, f"waiting for data {timing['data_wait']:.0%}"]
         if self._bar is not None:

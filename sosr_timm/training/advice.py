@@ -102,15 +102,33 @@ def smaller_batch(batch_size: int, grad_accum_steps: int, order: TrainingOrder, 
         order: of the data.
         pairs: the batch must be even.
     """
-    fitting = [n for n in range(batch_size // 2, 0, -1) if batch_size % n == 0 and not (pairs and n % 2)]
-    if not fitting:
+    smaller = divided_batch(batch_size, grad_accum_steps, pairs)
+    if smaller is None:
         return "no smaller batch keeps the global batch; try --grad-checkpointing, --amp or a smaller --img-size"
-    accumulation = grad_accum_steps * batch_size // fitting[0]
+    smaller_size, accumulation = smaller
     updates = -(-order.batches_per_epoch // grad_accum_steps)
     samples = order.passes.samples_per_epoch
     same = order.batches_per_epoch == samples // order.global_batch  # neither fixed in number nor of several sizes
-    same = same and updates == -(-(samples // (fitting[0] * order.world_size)) // accumulation)
-    advice = f"--batch-size {fitting[0]} --grad-accum-steps {accumulation} keep the global batch"
+    same = same and updates == -(-(samples // (smaller_size * order.world_size)) // accumulation)
+    advice = f"--batch-size {smaller_size} --grad-accum-steps {accumulation} keep the global batch"
     return advice + (
         "; add --resume auto to resume from the last checkpoint" if same else " (from the start of the run)"
     )
+
+
+def divided_batch(
+    batch_size: int, grad_accum_steps: int, pairs: bool, most: int | None = None
+) -> tuple[int, int] | None:
+    """The largest proper divisor of a batch, and the accumulation with which the global batch stays; None without one.
+
+    Args:
+        batch_size: too many samples.
+        grad_accum_steps: batches per update so far.
+        pairs: the batch must be even.
+        most: samples that it may have.
+    """
+    most = batch_size // 2 if most is None else min(most, batch_size // 2)
+    for size in range(most, 0, -1):
+        if batch_size % size == 0 and not (pairs and size % 2):
+            return size, grad_accum_steps * batch_size // size
+    return None

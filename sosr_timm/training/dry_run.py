@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 
-import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
-
 from sosr_timm.checkpoints.run_folder import RunFolder
-from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import Loaded
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.text import counted, duration
+from sosr_timm.text import counted, duration, rate
 from sosr_timm.tracking.console import logger, show_facts
-from sosr_timm.training.advice import advising
+from sosr_timm.training.advice import advising, divided_batch
 from sosr_timm.training.build import build_run
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.loop import train_update
+from sosr_timm.training.memory import (
+    Estimate,
+    Saved,
+    available_memory,
+    count_saved,
+    estimate_memory,
+    memory_of,
+    peak_on_device,
+)
 from sosr_timm.training.plan import facts_of, learning_rates
 from sosr_timm.training.run import Run
 
@@ -45,17 +46,48 @@ def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
     run = build_run(options, processes, RunFolder(Path(options.run.output)))
     show_facts({**facts_of(run), "learning rate": learning_rates(run)}, "plan")
     with advising(run):
+        check_memory(run, estimate_memory(run))
         saved, seconds, losses = try_updates(run)
-    sizes = memory_of(run, saved)
-    rows = {name: megabytes(size) for name, size in sizes.items()}
-    rows["together"] = megabytes(sum(sizes.values()))
+    rows = table_of(memory_of(run, saved))
     peak = peak_on_device(processes.device)
     if peak is not None:
-        rows["peak on the device, measured"] = megabytes(peak)
-    show_facts(rows, f"memory of one process at --batch-size {options.optimizer.batch_size}")
+        rows["peak on the device"] = megabytes(peak)
+    show_facts(rows, "memory of one process, measured")
     show_facts(timing_of(run, seconds, losses), counted(UPDATES, "update"))
     logger.info("dry run: nothing was written")
     return 0
+
+
+def check_memory(run: Run, estimate: Estimate) -> None:
+    """Print how much memory the updates will need, and end where they cannot fit.
+
+    Raises:
+        UserError: they need more than is available, with a batch size that fits.
+    """
+    options, available = run.options.optimizer, available_memory(run.processes.device)
+    rows = table_of(estimate.rows())
+    if available is not None:
+        rows["available"] = f"{megabytes(available)}; {megabytes(estimate.needed())} more are needed, reserve included"
+    show_facts(rows, f"memory of one process at --batch-size {options.batch_size}, estimated")
+    lacking = available is not None and estimate.needed() > available
+    if not run.processes.maximum([int(lacking)])[0]:
+        return
+    # What the process with the least memory has room for.
+    views = max(1, run.options.augmentation.aug_splits)
+    fits = -run.processes.maximum([-(estimate.batch_that_fits(available or 0) // views)])[0]
+    needs = f"two updates need about {megabytes(estimate.needed())}, {megabytes(available or 0)} are available"
+    smaller = divided_batch(options.batch_size, options.grad_accum_steps, run.training.mixing is not None, fits)
+    if smaller is None:
+        raise UserError(f"{needs}: no batch fits; try --grad-checkpointing, --amp or a smaller --img-size")
+    batch_size, accumulation = smaller
+    raise UserError(
+        f"{needs}: --batch-size {batch_size} --grad-accum-steps {accumulation} fit, with the same global batch"
+    )
+
+
+def table_of(sizes: dict[str, int]) -> dict[str, str]:
+    """Sizes in words, and their sum."""
+    return {name: megabytes(size) for name, size in sizes.items()} | {"together": megabytes(sum(sizes.values()))}
 
 
 def try_updates(run: Run) -> tuple[Saved, list[float], list[float]]:
@@ -101,74 +133,9 @@ def timing_of(run: Run, seconds: list[float], losses: list[float]) -> dict[str, 
     return {
         "loss": ", ".join(f"{value:.4g}" for value in losses),
         "seconds": ", ".join(f"{value:.3g}" for value in seconds) + " (the first one warms up)",
-        "speed": f"{samples / seconds[-1]:,.0f} images/s in the last one: {duration(whole)} of training",
+        "speed": f"{rate(samples / seconds[-1], 'image')} in the last one: {duration(whole)} of training",
     }
 
 
 def megabytes(size: int) -> str:
     return f"{size / 1e6:,.1f} MB"
-
-
-@dataclass
-class Saved:
-    """Bytes of the tensors that a forward pass saved, each storage counted once.
-
-    Attributes:
-        storages: address -> bytes.
-    """
-
-    storages: dict[int, int] = field(default_factory=dict)
-
-    @property
-    def bytes(self) -> int:
-        return sum(self.storages.values())
-
-
-@contextmanager
-def count_saved(known: Iterable[Tensor]) -> Iterator[Saved]:
-    """Count what autograd saves inside, without the tensors in `known` (the weights).
-
-    A compiled network is counted as its compiler keeps it.
-    """
-    saved = Saved()
-    skip = {tensor.untyped_storage().data_ptr() for tensor in known}
-
-    def pack(tensor: Tensor) -> Tensor:
-        storage = tensor.untyped_storage()
-        if storage.data_ptr() not in skip:
-            saved.storages[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    with saved_tensors_hooks(pack, lambda tensor: tensor):
-        yield saved
-
-
-def bytes_of(tensors: Iterable[Tensor | None]) -> int:
-    """Bytes of the tensors, without those that are None."""
-    return sum(tensor.numel() * tensor.element_size() for tensor in tensors if tensor is not None)
-
-
-def memory_of(run: Run, saved: Saved) -> dict[str, int]:
-    """Bytes by what they are for, on one process, after an update.
-
-    Args:
-        run: after its first update, so that the optimizer has its state.
-        saved: counted in the forward pass of one batch.
-    """
-    parameters = list(run.task.get_trainable_module().parameters())
-    state = [value for entry in run.optimizer.state.values() for value in entry.values() if isinstance(value, Tensor)]
-    parts = {
-        "weights": bytes_of(parameters) + bytes_of(run.model.buffers()),
-        "gradients": bytes_of(parameter for parameter in parameters if parameter.requires_grad),
-        "optimizer": bytes_of(state),
-        "EMA": 0 if run.ema is None else bytes_of(run.ema.state_dict().values()),
-        "saved for the backward pass": saved.bytes,
-    }
-    if isinstance(run.training, DeviceTrainingBatches):
-        parts["training images"] = bytes_of([run.training.images.images])
-    return {name: size for name, size in parts.items() if size}
-
-
-def peak_on_device(device: torch.device) -> int | None:
-    """The most bytes that tensors took on a CUDA device so far; None elsewhere, where nobody counts."""
-    return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -14,6 +14,7 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.setup.metric_names import Table
+from sosr_timm.text import rate
 from sosr_timm.tracking.bar import Bar
 from sosr_timm.tracking.console import logger
 from sosr_timm.tracking.stopwatch import Stopwatch
@@ -66,7 +67,7 @@ class Progress:
         if not self.is_main or not self.interval or self.done % self.interval:
             return
         seconds = self.stopwatch.seconds
-        facts = [f"{self.images / seconds:,.0f} images/s", f"waiting for data {self.stopwatch.waited / seconds:.0%}"]
+        facts = [rate(self.images / seconds), f"waiting for data {self.stopwatch.waited / seconds:.0%}"]
         if self.bar.disable:
             logger.info("%s: batch %d/%d, %s", self.title, self.done, self.batches, ", ".join(facts))
         else:

@@ -6,9 +6,18 @@ from torch import nn
 
 from sosr_timm.distributed.determinism import set_backends
 from sosr_timm.errors import UserError
-from sosr_timm.training.dry_run import bytes_of, count_saved
+from sosr_timm.text import rate
+from sosr_timm.training import dry_run as dry_run_module
+from sosr_timm.training.memory import (
+    Estimate,
+    available_memory,
+    bytes_of,
+    bytes_of_optimizer,
+    count_saved,
+    estimate_memory,
+)
 from sosr_timm.training.plan import BARS
-from tests.training.harness import SMALL, train_here, train_processes
+from tests.training.harness import SMALL, build_here, train_here, train_processes
 
 
 def dry_run(tmp_path, capsys, *arguments):
@@ -121,3 +130,86 @@ def test_deterministic_algorithms_are_asked_for(tmp_path, monkeypatch):
     finally:
         set_backends(deterministic=False)
     assert not torch.are_deterministic_algorithms_enabled() and torch.backends.cudnn.benchmark
+
+
+def test_the_estimate_comes_before_the_updates_and_agrees_with_what_they_need(tmp_path, capsys):
+    text = dry_run(tmp_path, capsys, "--model-ema", "--opt", "adamw", "--batch-size", "28")
+    estimated, measured = text.index("estimated"), text.index("measured")
+    assert text.index("\nplan") < estimated < measured if "\nplan" in text else estimated < measured
+
+    def numbers(block: str) -> dict[str, float]:
+        lines = [line.strip().rsplit("  ", 1) for line in block.splitlines() if line.rstrip().endswith(" MB")]
+        return {name.strip(): float(size.removesuffix(" MB").replace(",", "")) for name, size in lines}
+
+    before, after = numbers(text[estimated:measured]), numbers(text[measured:])
+    assert {"weights", "gradients", "optimizer", "EMA", "saved for the backward pass"} <= set(after) <= set(before)
+    for name, size in after.items():
+        assert before[name] == pytest.approx(size, rel=0.05, abs=0.2), name
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adamw", "adafactor", "lamb", "lion", "rmsproptf"])
+def test_the_state_of_an_optimizer_is_known_before_its_first_step(optimizer, tmp_path):
+    run = build_here(tmp_path, *SMALL, "--opt", optimizer)
+    expected = bytes_of_optimizer(run.optimizer.optimizer)
+    assert not run.optimizer.state, "the optimizer itself must not have stepped"
+    for parameter in run.model.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    run.optimizer.step()
+    state = [value for entry in run.optimizer.state.values() for value in entry.values()]
+    assert expected == bytes_of(value for value in state if isinstance(value, torch.Tensor))
+
+
+def test_an_optimizer_that_cannot_step_on_nothing_counts_as_two_tensors_for_each_parameter():
+    class Reads(torch.optim.Optimizer):
+        def __init__(self, parameters):
+            super().__init__(parameters, {})
+
+        def step(self, closure=None):
+            return self.param_groups[0]["params"][0].grad.sum().item()
+
+    assert bytes_of_optimizer(Reads([nn.Parameter(torch.zeros(10))])) == 80
+
+
+def test_an_estimate_changes_nothing(tmp_path):
+    run = build_here(tmp_path, *SMALL, "--drop", "0.2", "--aug-splits", "2", "--split-bn", "--aa", "augmix-m3-w1")
+    before = {name: tensor.clone() for name, tensor in run.model.state_dict().items()}
+    assert estimate_memory(run).batch == 16
+    assert all(torch.equal(tensor, before[name]) for name, tensor in run.model.state_dict().items())
+    assert all(parameter.grad is None for parameter in run.model.parameters())
+
+
+def test_updates_that_cannot_fit_are_refused_with_a_batch_size_that_fits(tmp_path, monkeypatch, capsys):
+    run = build_here(tmp_path / "one", *SMALL, "--batch-size", "28")
+    estimate = estimate_memory(run)
+    half = Estimate(estimate.present, estimate.fixed, estimate.per_sample, 14)
+    monkeypatch.setattr(dry_run_module, "available_memory", lambda device: half.needed() + 1)
+    monkeypatch.setattr(dry_run_module, "try_updates", lambda run: pytest.fail("tried"))
+    expected = r"two updates need about .* MB are available: --batch-size 14 --grad-accum-steps 2 fit"
+    with pytest.raises(UserError, match=expected):
+        train_here(*SMALL, "--batch-size", "28", "--dry-run", "--output", tmp_path)
+    assert "estimated" in capsys.readouterr().out
+    monkeypatch.setattr(dry_run_module, "available_memory", lambda device: 1000)
+    with pytest.raises(UserError, match=r"no batch fits; try --grad-checkpointing"):
+        train_here(*SMALL, "--batch-size", "28", "--dry-run", "--output", tmp_path)
+
+
+def test_the_memory_of_the_machine_is_shared_by_its_processes(monkeypatch, tmp_path):
+    alone = available_memory(torch.device("cpu"))
+    assert alone > 50_000_000
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", "4")
+    assert available_memory(torch.device("cpu")) == pytest.approx(alone / 4, rel=0.5)
+    limit, used = tmp_path / "limit", tmp_path / "used"
+    limit.write_text("1000000\n")
+    used.write_text("200000\n")
+    monkeypatch.setattr("sosr_timm.training.memory.CGROUPS", ((str(limit), str(used)),))
+    assert available_memory(torch.device("cpu")) == 200_000
+    limit.write_text("max\n")
+    assert available_memory(torch.device("cpu")) > 10_000_000
+    assert available_memory(torch.device("meta")) is None
+
+
+@pytest.mark.parametrize(
+    ("per_second", "expected"), [(1576.2, "1,576 images/s"), (12.4, "12 images/s"), (0.034, "0.034 images/s")]
+)
+def test_a_slow_speed_is_not_said_to_be_nothing(per_second, expected):
+    assert rate(per_second) == expected
