@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from sosr_timm.checkpoints.serialization import join, save_tensors, split, storable
-from sosr_timm.errors import UserError
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.files import reach_disk
 
 FORMAT = 1
@@ -25,7 +25,7 @@ MODEL, EMA = "model.safetensors", "ema.safetensors"
 
 
 class DamagedCheckpoint(Exception):
-    """A checkpoint folder that is not what was written: which file, and what is wrong with it."""
+    """A checkpoint with a file that is missing or not as it was written: which file, and what is wrong with it."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ def read_part(folder: Path, name: str) -> Any:
             tensors = load_file(str(path))
         return join(content, tensors)
     except (OSError, ValueError, KeyError, TypeError, RecursionError, SafetensorError) as error:
-        raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({error})") from None
+        raise DamagedCheckpoint(f"{folder}: {name} cannot be read ({one_line(error)})") from None
 
 
 def progress_of(folder: Path) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def progress_of(folder: Path) -> dict[str, Any]:
 
 
 def write_manifest(folder: Path, about: dict[str, Any]) -> None:
-    """Seal a checkpoint: the hash of every file, written last."""
+    """Write the manifest, the last file of a checkpoint: the hash of every other file, and one of itself."""
     files = {path.name: _digest(path) for path in sorted(folder.iterdir()) if path.name != MANIFEST}
     path = folder / MANIFEST
     path.write_text(_sealed({"format": FORMAT, **about, "files": files}), encoding="utf-8")
@@ -95,7 +95,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     """The manifest of a checkpoint whose files match their hashes.
 
     Raises:
-        DamagedCheckpoint: no manifest, a missing, surplus or changed file, or another format.
+        DamagedCheckpoint: no manifest, a missing or changed file, or another format.
     """
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -104,7 +104,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise DamagedCheckpoint(f"{folder}: no {MANIFEST}; not a complete checkpoint") from None
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise DamagedCheckpoint(f"{folder}: {MANIFEST} cannot be read ({error})") from None
+        raise DamagedCheckpoint(f"{folder}: {MANIFEST} cannot be read ({one_line(error)})") from None
     if content.get("format") != FORMAT:
         raise DamagedCheckpoint(f"{folder}: format {content.get('format')!r}, this version reads {FORMAT}")
     if text != _sealed(content):
@@ -139,7 +139,7 @@ def _slow_digest(file: Any) -> str:
     return digest.hexdigest()
 
 
-def publish(temporary: Path, final: Path) -> None:
+def finalize(temporary: Path, final: Path) -> None:
     """Give a complete checkpoint its final name; only then an older one of that name is removed."""
     for path in temporary.iterdir():
         reach_disk(path)
@@ -156,7 +156,7 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def point(link: Path, target: Path) -> None:
-    """Let `link` lead to a sibling folder, whatever it led to before, without a moment at which it leads nowhere."""
+    """Point `link` at a sibling folder in one step: at every moment it leads to the old target or to the new one."""
     temporary = link.with_name(f".{link.name}-{os.getpid()}")
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(target.name)

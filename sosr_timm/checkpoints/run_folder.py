@@ -27,11 +27,7 @@ logger = logging.getLogger("sosr_timm")
 
 
 class RunFolder:
-    """The files of one run.
-
-    Args:
-        path: of the folder.
-    """
+    """The files of one run."""
 
     def __init__(self, path: Path):
         self.path = path

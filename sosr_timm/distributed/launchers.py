@@ -1,4 +1,4 @@
-"""The launcher that started this process, torchrun or `accelerate launch`: what it was told, whether it still runs."""
+"""The launcher that started this process, torchrun or `accelerate launch`: its options, and whether it still runs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def line_of_accelerate() -> list[str]:
 
 
 def processes_asked_for() -> int | None:
-    """What `accelerate launch --num_processes N` said: with --cpu it starts one process and says nothing."""
+    """The N of `accelerate launch --num_processes N`, of which it silently starts only one with --cpu."""
     line = line_of_accelerate()
     for position, word in enumerate(line):
         name, equals, value = word.partition("=")

@@ -1,4 +1,4 @@
-"""Being asked to stop, or to save, from outside: noticed by one process, agreed on by all."""
+"""Requests from outside to stop or to save: noticed by one process, agreed on by all."""
 
 from __future__ import annotations
 

@@ -52,9 +52,14 @@ def chosen_threads() -> int | None:
     return None
 
 
+def local_processes() -> int:
+    """Training processes on this machine, as the launcher counts them; 1 without a launcher."""
+    counts = (os.environ.get(name, "") for name in LOCAL_PROCESSES)
+    return max(1, next((int(count) for count in counts if count.isdigit()), 1))
+
+
 def set_threads(device: torch.device) -> None:
     """Share the cores out among the processes of this machine; with an accelerator, leave torch's setting."""
     if device.type != "cpu":
         return
-    local = next((int(os.environ[name]) for name in LOCAL_PROCESSES if os.environ.get(name, "").isdigit()), 1)
-    torch.set_num_threads(threads_of_process(cores_available(), local, chosen_threads()))
+    torch.set_num_threads(threads_of_process(cores_available(), local_processes(), chosen_threads()))

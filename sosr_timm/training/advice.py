@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -11,17 +10,13 @@ import torch
 
 from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
 from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.distributed.threads import local_processes
 from sosr_timm.environment import usable_cores
 from sosr_timm.errors import UserError
 from sosr_timm.training.run import Run
 
 WORTH_SAYING = 0.1  # share of the time
 SHORTEST = 2.0  # seconds that make a measurement
-
-
-def cores_of_process(processes: int) -> int:
-    """CPU cores for each of the processes on this machine."""
-    return max(1, usable_cores() // max(1, processes))
 
 
 def about_data(share: float, workers: int, cores: int) -> str:
@@ -44,21 +39,21 @@ def about_data(share: float, workers: int, cores: int) -> str:
 
 
 def hint_about_data(run: Run, seconds: float, waited: float) -> None:
-    """Say once that the loader is the slower part, where it is.
+    """Print once that training waits for data, where it does.
 
     Args:
-        run: that just read its stopwatch.
-        seconds: of the interval.
-        waited: for data, of these.
+        run: after it read its stopwatch.
+        seconds: length of the interval.
+        waited: seconds of it spent waiting for data.
     """
-    # In an epoch's first interval the loader processes start, or refill what evaluation let run dry.
+    # In an epoch's first interval the loader processes start, or fill their queues again after an evaluation.
     first = run.progress.update <= run.options.run.log_interval
     if first or seconds < SHORTEST or isinstance(run.training, DeviceTrainingBatches):
         return
     share = waited / seconds
     if share >= WORTH_SAYING:
-        local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
-        run.console.say_once(about_data(share, run.options.data.workers, cores_of_process(local)))
+        cores = max(1, usable_cores() // local_processes())
+        run.console.say_once(about_data(share, run.options.data.workers, cores))
 
 
 @contextmanager

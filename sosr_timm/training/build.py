@@ -37,13 +37,13 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     """Every part of a run, in its initial state.
 
     Args:
-        options: of the run.
-        processes: that train.
-        folder: of the run.
+        options: all options of the run.
+        processes: the processes that train.
+        folder: where the run writes.
         resumed: the run was started before, with these options.
 
     Raises:
-        UserError: options that do not fit each other, the data or the model.
+        UserError: options that are incompatible with each other, the data or the model.
     """
     check_options(options, resumed)
     training_source, evaluation_source = open_sources(options.data, options.model, processes, options.run.seed)

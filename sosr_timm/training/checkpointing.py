@@ -21,9 +21,9 @@ from sosr_timm.checkpoints.format import (
     DamagedCheckpoint,
     Position,
     checkpoint_folders,
+    finalize,
     is_epoch_end,
     point,
-    publish,
     read_part,
     write_manifest,
     write_part,
@@ -36,7 +36,7 @@ from sosr_timm.text import counted
 from sosr_timm.training.run import Progress, Run
 from sosr_timm.version import __version__
 
-# Share of the time between checkpoints that writing one may take before the run says so.
+# Share of the time between checkpoints that writing one may take before a line says so.
 STALL = 0.05
 
 
@@ -79,7 +79,7 @@ def save(run: Run) -> Path | None:
 
 
 def _failure_of(run: Run, action: Callable[[], None]) -> str:
-    """Why the file system refused; "" where it did not."""
+    """Do something with files; why the file system refused it, or "" where it did not."""
     try:
         action()
         return ""
@@ -93,7 +93,7 @@ def _failed_anywhere(run: Run, failure: str) -> bool:
 
 
 def _make_room(run: Run, temporary: Path) -> None:
-    """An empty folder to write to; a run folder that was removed is not created again with half a run in it."""
+    """Create an empty folder to write to; fail where the run folder was removed, which must not come back as a part."""
     shutil.rmtree(temporary, ignore_errors=True)
     run.folder.about.stat()
     run.folder.checkpoints.mkdir(exist_ok=True)
@@ -113,7 +113,7 @@ def _commit(run: Run, position: Position, temporary: Path, final: Path) -> None:
     if missing:
         raise OSError(f"process {missing[0]} does not write into the same folder: {temporary}")
     write_manifest(temporary, {"epoch": position.epoch, "update": position.update, "version": __version__})
-    publish(temporary, final)
+    finalize(temporary, final)
     _link(run, final)
     _trim(run, final)
 
@@ -149,7 +149,7 @@ def threads_of(run: Run) -> int | None:
 
 
 def _rank_state(run: Run) -> dict[str, Any]:
-    """What differs from process to process: sums not yet added up, and batch norm, of the model and of its EMA.
+    """What differs between processes: sums not yet added up, and the buffers of batch norm in model and EMA.
 
     Batch norm that is broadcast differs too: until the next forward pass, and in the EMA until the end of the epoch.
     """
@@ -176,7 +176,7 @@ def bytes_of_checkpoint(run: Run) -> int:
 
 
 def _give_up(run: Run, temporary: Path, failure: str) -> None:
-    """Remove what was written of a checkpoint, and say so.
+    """Remove what was written of a checkpoint and print why.
 
     Raises:
         UserError: no later one can be written either.
@@ -191,7 +191,9 @@ def _give_up(run: Run, temporary: Path, failure: str) -> None:
         of_main = run.processes.text_of_main(lost)
         if of_main:
             raise UserError(f"no checkpoint can be written: {of_main}; {done}")
-        raise UserError(f"no checkpoint can be written: {lost or 'another process says why'}; {done}", bool(lost))
+        raise UserError(
+            f"no checkpoint can be written: {lost or 'see the line of another process'}; {done}", bool(lost)
+        )
     if failure:
         run.console.say(f"checkpoint not written: {failure}; training continues, the last complete checkpoint stays")
     # Try again after another interval rather than at every update.
@@ -326,7 +328,7 @@ def _restore_rank(run: Run, ranks: list[dict[str, Any]]) -> None:
     mine = ranks[rank] if same else ranks[0]
     loss, meters = mine["loss"], mine["meters"]
     if not same:
-        # What is summed over the processes at the end of the epoch is carried by the first one alone.
+        # The first process carries the sums of all, which are added up at the end of the epoch.
         share = 1.0 if rank == 0 else 0.0
         loss = loss | {name: share * sum(other["loss"][name] for other in ranks) for name in run.loss.additive_state}
         meters = meters | {"interval": share * sum(other["meters"]["interval"] for other in ranks)}

@@ -38,7 +38,7 @@ def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
         the exit code, 0.
 
     Raises:
-        UserError: whatever would end the run at its start; --resume, which has a plan already.
+        UserError: whatever would end the run at its start; updates that cannot fit in memory; --resume.
     """
     options = loaded.options
     if options.run.resume:
@@ -127,13 +127,13 @@ def try_updates(run: Run) -> tuple[Saved, list[float], list[float]]:
 
 
 def timing_of(run: Run, seconds: list[float], losses: list[float]) -> dict[str, str]:
-    """What two updates say of the run's time."""
+    """Loss, seconds and speed of the updates, and the time that the run will take at that speed."""
     samples = run.order.global_batch * run.batches_of(0)
-    whole = seconds[-1] * run.updates_per_epoch * run.epochs
+    total = seconds[-1] * run.updates_per_epoch * run.epochs
     return {
         "loss": ", ".join(f"{value:.4g}" for value in losses),
         "seconds": ", ".join(f"{value:.3g}" for value in seconds) + " (the first one warms up)",
-        "speed": f"{rate(samples / seconds[-1], 'image')} in the last one: {duration(whole)} of training",
+        "speed": f"{rate(samples / seconds[-1], 'image')} in the last one: {duration(total)} of training",
     }
 
 

@@ -16,7 +16,7 @@ from sosr_timm.training.run import Run
 
 
 def finish_epoch(run: Run) -> int:
-    """Evaluate, write the epoch down, save; returns the signal that ended the evaluation early, or 0."""
+    """Evaluate, log the epoch, save; returns the signal that ended the evaluation early, or 0."""
     progress = run.progress
     if not progress.evaluating:
         agree_on_batch_norm(run)
@@ -49,7 +49,7 @@ def finish_epoch(run: Run) -> int:
 
 
 def agree_on_batch_norm(run: Run) -> None:
-    """Batch norm saw other samples in each process; evaluation wants one answer."""
+    """Make batch norm, which saw other samples in each process, the same on all of them."""
     if run.processes.count == 1 or not run.options.model.dist_bn:
         return
     for model in filter(None, (run.model, run.ema)):
@@ -57,7 +57,7 @@ def agree_on_batch_norm(run: Run) -> None:
 
 
 def evaluate_all(run: Run) -> dict[str, float] | None:
-    """Metrics of the weights and, with the suffix _ema, of their average; None where a signal came."""
+    """Metrics of the weights and, with the suffix _ema, of the EMA; None if a signal came."""
     models = {"": run.task.get_eval_model()}
     if run.ema is not None and not run.options.model.model_ema_force_cpu:
         models["_ema"] = run.ema

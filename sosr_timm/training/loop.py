@@ -103,7 +103,7 @@ def clip_gradients(run: Run) -> None:
 
 
 def log_interval(run: Run) -> None:
-    """One line for the console, the journal and the trackers; the one wait for the device in an interval."""
+    """One line for the console, the metrics log and the trackers; the only wait for the device in an interval."""
     batches = run.meters.interval_count
     means = run.meters.read_interval(run.processes.sum, run.processes.count)
     run.guard.check(run.step, run.lr, means)

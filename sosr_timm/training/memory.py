@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -16,6 +15,7 @@ from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
 from sosr_timm.data.loaders.device_loader import DeviceTrainingBatches
+from sosr_timm.distributed.threads import local_processes
 from sosr_timm.setup.transforms import formats
 from sosr_timm.training.evaluate import to_device
 from sosr_timm.training.run import Run
@@ -201,7 +201,7 @@ def memory_of(run: Run, saved: Saved) -> dict[str, int]:
 
 
 def available_memory(device: torch.device) -> int | None:
-    """Bytes that this process can still allocate on a device; None where nobody can say.
+    """Bytes that this process can still allocate on a device; None where that is not known.
 
     On the CPU the processes of this machine share what is free, within the limits of the container.
     """
@@ -211,7 +211,7 @@ def available_memory(device: torch.device) -> int | None:
     if device.type != "cpu":
         return None
     free = [psutil.virtual_memory().available, *(left for left in map(_left_in_cgroup, CGROUPS) if left is not None)]
-    return max(0, min(free)) // max(1, int(os.environ.get("LOCAL_WORLD_SIZE", "1")))
+    return max(0, min(free)) // local_processes()
 
 
 def _left_in_cgroup(files: tuple[str, str]) -> int | None:
@@ -223,5 +223,5 @@ def _left_in_cgroup(files: tuple[str, str]) -> int | None:
 
 
 def peak_on_device(device: torch.device) -> int | None:
-    """The most bytes that tensors took on a CUDA device so far; None elsewhere, where nobody counts."""
+    """The most bytes that tensors took on a CUDA device so far; None elsewhere, where torch does not count them."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None

@@ -33,7 +33,7 @@ from sosr_timm.training.nonfinite import Guard
 
 @dataclass
 class Progress:
-    """How far a run is; with the weights, all that survives a stop.
+    """The position of a run in its training, and its best and last metrics.
 
     Attributes:
         epoch: completed epochs.
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass
 class Run:
-    """Everything that training needs, built. Read loop.py for what is done with it."""
+    """Everything that training needs, built. loop.py shows how it is used."""
 
     options: TrainOptions
     processes: Processes
@@ -92,7 +92,7 @@ class Run:
         return metric_names(self.options.task)
 
     def parts(self, result: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The parts of a batch's loss by name: what the loss tells, and what a distillation adds."""
+        """The parts of a batch's loss by name: those of the loss, and those that a distillation adds."""
         return {**self.loss.parts, **{name: result[name].detach() for name in parts_of_task(self.options.task)}}
 
     @property
@@ -127,8 +127,8 @@ class Run:
     @property
     def ema(self) -> nn.Module | None:
         """The model with the EMA weights."""
-        average = self.task.get_eval_model(ema=True)
-        return None if average is None else unwrap_model(average)
+        ema = self.task.get_eval_model(ema=True)
+        return None if ema is None else unwrap_model(ema)
 
     @property
     def trained(self) -> nn.Module:
