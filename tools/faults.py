@@ -1,7 +1,7 @@
 """Plausible faults in the losses and the row kernels, each with the tests that must catch it.
 
 A fault is a replacement of source text, which must be in its file exactly once: where the source changes, the list has
-to follow, and `python -m tools.mutation_test` says so.
+to follow, and `python -m tools.mutation` says so.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from tools.checkout import ROOT
 from tools.faults import FAULTS
-from tools.mutation_test import check_faults, main, planted
+from tools.mutation import check_faults, main, planted
 
 
 def test_every_fault_can_be_planted():
@@ -40,6 +40,6 @@ def test_planting_changes_the_text_and_nothing_else():
 
 
 def test_list_names_every_fault(monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["mutation_test", "--list"])
+    monkeypatch.setattr("sys.argv", ["mutation", "--list"])
     assert main() == 0
     assert len(capsys.readouterr().out.splitlines()) == len(FAULTS)

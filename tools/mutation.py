@@ -1,6 +1,6 @@
 """Do the tests catch faults? Plant each one of `tools/faults.py` in a copy and run the tests that should fail.
 
-    python -m tools.mutation_test [--only TEXT] [--list]
+    python -m tools.mutation [--only TEXT] [--list]
 
 Exit code 0: every fault is caught. The faults are planted one at a time in a temporary copy of the package and its
 tests. torch, timm and pytest are imported once, and every fault has a forked process of its own, so most take a second
