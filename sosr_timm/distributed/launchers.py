@@ -54,9 +54,13 @@ def reporting_launcher() -> str:
 def script_for_launchers() -> str:
     """How torchrun and `accelerate launch` start this program: `train.py`, or `-m sosr_timm.train` once installed."""
     path = Path(sys.argv[0])
-    if path.suffix == ".py" and path.parent.name != "sosr_timm":
-        return path.name
-    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}"
+    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}" if is_installed_command() else path.name
+
+
+def is_installed_command() -> bool:
+    """Whether this is a command that pip installed (`sosr-train`, `-m sosr_timm.train`), not a script of a checkout."""
+    path = Path(sys.argv[0])
+    return path.name.startswith("sosr-") or path.parent.name == "sosr_timm"
 
 
 class LauncherWatch:

@@ -13,6 +13,7 @@ import torch
 
 from sosr_timm import results
 from sosr_timm.checkpoints.run_folder import RESULT
+from sosr_timm.distributed.launchers import is_installed_command, script_for_launchers
 from sosr_timm.environment import environment
 from sosr_timm.files import must_write
 from sosr_timm.options.load import Loaded, flatten, plain
@@ -99,14 +100,17 @@ def next_commands(run: Run) -> dict[str, str]:
     """Useful commands for a run that has ended: name -> command line."""
     folder = shlex.quote(shortest(run.folder.path))
     commands = {}
+    installed = is_installed_command()
+    validate = "sosr-validate" if installed else "python validate.py"
     if run.progress.epoch < run.epochs:
-        commands["resume"] = f"{launcher_of(run)} {shlex.quote(sys.argv[0])} --resume {folder}"
+        train = f"{launcher_of(run)} {script_for_launchers() if installed else shlex.quote(sys.argv[0])}"
+        commands["resume"] = f"{train} --resume {folder}"
     if run.progress.last is not None:
-        commands["evaluate"] = f"python validate.py {folder}"
+        commands["evaluate"] = f"{validate} {folder}"
     if run.progress.epoch == run.epochs:
-        commands["compare"] = f"python validate.py --compare {folder} OTHER_RUN"
+        commands["compare"] = f"{validate} --compare {folder} OTHER_RUN"
         if not is_multi_label(run.options.task) and run.evaluation is not None:
-            commands["publish"] = f"python -m sosr_timm.hub publish {folder} --repo-id ORGANISATION/NAME.TAG"
+            commands["publish"] = f"sosr-hub publish {folder} --repo-id ORGANISATION/NAME.TAG"
     return commands
 
 

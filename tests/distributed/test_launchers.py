@@ -5,7 +5,7 @@ import os
 import psutil
 import pytest
 
-from sosr_timm.distributed.launchers import LauncherWatch, reporting_launcher
+from sosr_timm.distributed.launchers import LauncherWatch, reporting_launcher, script_for_launchers
 from sosr_timm.distributed.processes import run_main
 from sosr_timm.errors import UserError
 
@@ -80,3 +80,17 @@ def test_a_launcher_that_has_ended_is_noticed(line, parent, elastic, later, expe
     watch = LauncherWatch()
     monkeypatch.setattr(os, "getppid", lambda: later)
     assert watch.has_ended() is expected
+
+
+@pytest.mark.parametrize(
+    ("started_as", "told"),
+    [
+        ("train.py", "train.py"),
+        ("/home/me/checkout/validate.py", "validate.py"),
+        ("/usr/bin/sosr-train", "-m sosr_timm.train"),
+        ("/usr/lib/python3/site-packages/sosr_timm/train.py", "-m sosr_timm.train"),
+    ],
+)
+def test_launchers_are_told_a_script_or_a_module(started_as, told, monkeypatch):
+    monkeypatch.setattr("sys.argv", [started_as])
+    assert script_for_launchers() == told
