@@ -42,7 +42,7 @@ def test_a_finished_run_names_the_next_commands(tmp_path, capsys, monkeypatch):
     text = capsys.readouterr().out
     assert words_after(text, "evaluate") == ["python", "validate.py", "a folder/run"]
     assert words_after(text, "compare")[:4] == ["python", "validate.py", "--compare", "a folder/run"]
-    assert words_after(text, "publish")[:5] == ["python", "-m", "sosr_timm.hub", "publish", "a folder/run"]
+    assert words_after(text, "publish")[:3] == ["sosr-hub", "publish", "a folder/run"]
     assert "resume" not in text
     assert validate(capsys, *words_after(text, "evaluate")[2:])["weights"]["weights"]["count"] == 40
 
