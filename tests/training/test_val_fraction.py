@@ -49,10 +49,11 @@ def test_a_run_resumes_on_the_same_part_and_refuses_another(images, tmp_path, ca
         for name in ("stopped", "straight")
     )
     assert found == expected
+    assert train(images, tmp_path / "changed", "--stop-epoch", "1") == 0
     for number in range(20, 60):
         write_picture(images / "cat" / f"{number}.png", number)
     with pytest.raises(UserError, match=r"cannot resume .*: --val-fraction 0.25 holds out \d+ images, other ones than"):
-        train_here("--resume", run.path)
+        train_here("--resume", only_run(tmp_path / "changed").path)  # a finished run would be left alone
     said = []
     monkeypatch.setattr(logger, "warning", lambda text, *values: said.append(text % values))
     validate(capsys, run.path)
