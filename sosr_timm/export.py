@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from sosr_timm.distributed.processes import end_processes, run_main
+from sosr_timm.distributed.processes import run_command
 
 
 def main() -> int:
@@ -16,9 +16,7 @@ def main() -> int:
 
 def command() -> NoReturn:
     """The command `sosr-export`."""
-    code = run_main(main)
-    end_processes()
-    sys.exit(code)
+    run_command(main)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import datetime
 import os
 import sys
 from collections.abc import Callable
+from typing import NoReturn
 
 import torch
 import torch.distributed as dist
@@ -191,3 +192,10 @@ def end_processes() -> None:
     """Leave the group, so that no process warns of another that has gone."""
     if PartialState._shared_state and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def run_command(main: Callable[[], int]) -> NoReturn:
+    """Run a command's main function as `run_main` does, leave the processes' group, and exit with its code."""
+    code = run_main(main)
+    end_processes()
+    sys.exit(code)

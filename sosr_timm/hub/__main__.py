@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from sosr_timm.distributed.processes import end_processes, run_main
+from sosr_timm.distributed.processes import run_command
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
@@ -63,9 +63,7 @@ def main() -> int:
 def command() -> NoReturn:
     """The command `sosr-hub`, and `python -m sosr_timm.hub`."""
     sys.argv[0] = "sosr-hub"  # what messages begin with
-    code = run_main(main)
-    end_processes()
-    sys.exit(code)
+    run_command(main)
 
 
 if __name__ == "__main__":
