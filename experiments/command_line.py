@@ -7,15 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any, NoReturn
 
-from experiments.jobs import OUTPUT, RESULTS, Places
 from sosr_timm.errors import UserError
 from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import read_command_line
 from sosr_timm.options.ranges import Range
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
-from tools.checkout import shown
+from sosr_timm.runner.jobs import Places
+from tools.checkout import ROOT, shown
 
+RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"
 COMMANDS = ("list", "run", "status", "report")
 TRAINING = options_of(TrainOptions)
 RANGES = {

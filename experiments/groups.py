@@ -8,11 +8,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from experiments.metrics import Metric
-from experiments.record import Record
-from experiments.settings import key_of, settings
-from experiments.statistics import Mean, Paired, mean_of, paired
-from experiments.tables import Row, Table
 from sosr_timm.errors import UserError
+from sosr_timm.runner.record import Record
+from sosr_timm.runner.settings import key_of, settings
+from sosr_timm.runner.statistics import Mean, Paired, mean_of, paired
+from sosr_timm.runner.tables import Row, Table
 
 UNITS = {"dataset": "{}", "epochs": "{:,} epochs", "train_num_samples": "{:,} samples"}
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from experiments.statistics import Mean
 from sosr_timm.metrics.plots import BLUE, GREY, RED, legend_below, new_plot, save_plot
+from sosr_timm.runner.statistics import Mean
 
 MOST_CURVES = 10  # as many colours as can be told apart
 

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import numpy as np
 
+from experiments.command_line import RESULTS
 from experiments.groups import Group, grouped
-from experiments.jobs import RESULTS
 from experiments.metrics import TOP1, metric_of
 from experiments.plots import grid_plot, rows_plot
 from experiments.published import KEYS
-from experiments.record import load_records, records_by_settings
 from experiments.sections import section
 from experiments.table_file import TABLES, read_table, table_names
-from experiments.tables import Table
+from experiments.tables import PaperTable
 from sosr_timm.errors import UserError
 from sosr_timm.files import write_text
+from sosr_timm.runner.record import load_records, records_by_settings
 from sosr_timm.text import counted, markdown_table
 from tools.checkout import ROOT
 
@@ -84,13 +84,13 @@ def document(results: Path = RESULTS, tables: Path = TABLES) -> tuple[str, dict]
     return "\n\n".join(parts) + "\n", plots
 
 
-def place_of(table: Table) -> tuple[int, str]:
+def place_of(table: PaperTable) -> tuple[int, str]:
     """Our own tables first, then those of the papers, in the order of `PAPERS`."""
     papers = [position for position, paper in enumerate(PAPERS) if table.name.startswith(paper)]
     return (papers[0] if papers and table.published else -1, table.name)
 
 
-def table_section(table: Table, results: Path, plots: dict) -> tuple[str, list[Group]]:
+def table_section(table: PaperTable, results: Path, plots: dict) -> tuple[str, list[Group]]:
     """A table's section and its groups; its plots are added to `plots`."""
     try:
         groups, unmatched = grouped(table, load_records(results / table.name), records_by_settings(results))
@@ -109,7 +109,7 @@ def table_section(table: Table, results: Path, plots: dict) -> tuple[str, list[G
     return section(table, groups, unmatched, picture), groups
 
 
-def plot_of(table: Table, group: Group):
+def plot_of(table: PaperTable, group: Group):
     """A function that draws a group's plot into a file; None if fewer than two rows have runs."""
     metric = metric_of(table.metrics[0]) or TOP1
     rows = [row for row in table.rows if group.of(row)]

@@ -8,15 +8,16 @@ from collections.abc import Callable
 from experiments.groups import Group
 from experiments.metrics import ECE, NLL, TOP1, metric_of
 from experiments.published import published_table
-from experiments.statistics import Mean
-from experiments.tables import Row, Table
+from experiments.tables import PaperTable
+from sosr_timm.runner.statistics import Mean
+from sosr_timm.runner.tables import Row
 from sosr_timm.text import counted, markdown_table
 from tools.readme_page import machine
 
 NOT_RUN = "not run"
 
 
-def section(table: Table, groups: list[Group], unmatched: int, picture: Callable[[Group], str | None]) -> str:
+def section(table: PaperTable, groups: list[Group], unmatched: int, picture: Callable[[Group], str | None]) -> str:
     """The section of one table.
 
     Args:
@@ -52,7 +53,7 @@ def of_source(name: str) -> str:
     return f"{text}. {table.note[:1].upper()}{table.note[1:]}." if table.note else f"{text}."
 
 
-def beside_published(table: Table, group: Group) -> str:
+def beside_published(table: PaperTable, group: Group) -> str:
     """Every row with its published values and ours; footnotes say why a row cannot be run."""
     reasons: list[str] = []
     lines = []
@@ -80,7 +81,7 @@ def letter(position: int) -> str:
     return chr(ord("a") + position)
 
 
-def ours_alone(table: Table, group: Group, rows: list[Row] | tuple[Row, ...]) -> str:
+def ours_alone(table: PaperTable, group: Group, rows: list[Row] | tuple[Row, ...]) -> str:
     """Rows with our values."""
     metric = metric_of(table.metrics[0]) or TOP1
     columns = (
@@ -109,7 +110,7 @@ def fine(mean: Mean | None) -> str:
     return f"{mean.value:.4f}" if mean.half_width is None else f"{mean.value:.4f} ± {mean.half_width:.4f}"
 
 
-def after(table: Table, group: Group, picture: Callable[[Group], str | None]) -> list[str]:
+def after(table: PaperTable, group: Group, picture: Callable[[Group], str | None]) -> list[str]:
     """What follows a table of runs: comparisons, the plot, the machine; nothing if there are no runs."""
     if not group.runs:
         return []

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.jobs import Job, plan_jobs
 from experiments.table_file import TABLES, read_table
 from sosr_timm.checkpoints.format import MODEL
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
+from sosr_timm.runner.jobs import Job, plan_jobs
 
 
 def starting_job(job: Job, folder: Path = TABLES) -> Job | None:

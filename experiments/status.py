@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table as Grid
 
 from experiments.command_line import changes_of, places_of
-from experiments.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
 from experiments.metrics import metric_of
-from experiments.record import Record, load_records, records_by_settings
 from experiments.table_file import read_table, table_names
-from experiments.tables import Row, Table, choose_rows
+from experiments.tables import PaperTable
+from sosr_timm.runner.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
+from sosr_timm.runner.record import Record, load_records, records_by_settings
+from sosr_timm.runner.tables import Row, choose_rows
 
 STATES = (DONE, RUNNING, FAILED, STOPPED, MISSING)
 
@@ -42,7 +43,7 @@ def status(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     return 0
 
 
-def grid_of(table: Table, rows: list[Row], jobs: list[Job], records: list[Record]) -> Grid:
+def grid_of(table: PaperTable, rows: list[Row], jobs: list[Job], records: list[Record]) -> Grid:
     """One line for each row: how many seeds are in which state, the published value and the best so far."""
     name = table.metrics[0]
     grid = Grid(title=f"{table.name}: {table.title}", caption=table.note or None, title_justify="left")

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.published import KEYS, published_table
-from experiments.tables import Row, Table
+from experiments.tables import PaperTable
 from experiments.yaml_lines import Place, read_with_lines
 from sosr_timm.errors import UserError
 from sosr_timm.losses.spec import parse_loss
@@ -16,6 +16,7 @@ from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import check_values
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
+from sosr_timm.runner.tables import Row
 from tools.checkout import ROOT
 
 TABLES = ROOT / "experiments"
@@ -32,7 +33,7 @@ def table_names(folder: Path = TABLES) -> list[str]:
     return sorted(path.stem for path in folder.glob("*.yaml"))
 
 
-def read_table(name: str, folder: Path = TABLES) -> Table:
+def read_table(name: str, folder: Path = TABLES) -> PaperTable:
     """Read a table by name.
 
     Raises:
@@ -60,7 +61,7 @@ def read_table(name: str, folder: Path = TABLES) -> Table:
             if any(row.key == other.key for other in rows):
                 raise reader.fault(("rows", position), f"'{row.title}' appears twice")
             rows.append(row)
-    table = Table(name=name, path=path, rows=tuple(rows), **{**values, "published": tuple(values["published"])})
+    table = PaperTable(name=name, path=path, rows=tuple(rows), **{**values, "published": tuple(values["published"])})
     for row in rows:
         if table.published and not table.published_values(row):
             raise UserError(f"{path}, line {row.line}: '{row.title}' is no row of {' or '.join(table.published)}")

@@ -114,3 +114,11 @@ def reach_disk(path: str | os.PathLike) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def shortest(path: Path) -> str:
+    """A path as short as it can be written from the current directory."""
+    try:
+        return str(path.resolve().relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

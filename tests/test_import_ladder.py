@@ -19,7 +19,10 @@ LADDER = [
     {"validation"},
     {"inference"},
     {"hub", "detection", "analysis"},
-    {"train", "validate", "predict", "export", "__main__"},
+    {"runner"},
+    {"page"},
+    {"comparison"},
+    {"train", "validate", "predict", "export", "compare", "__main__"},
 ]
 # Take plain values, so that they work in anyone's script.
 LIBRARY = {"kernels", "losses", "models", "metrics", "data", "integrations"}

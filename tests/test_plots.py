@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from experiments import plots as of_tables
-from experiments.statistics import Mean
 from sosr_timm.errors import UserError
 from sosr_timm.metrics import plots
+from sosr_timm.runner.statistics import Mean
 from sosr_timm.tracking import curves
 
 HEADER = "epoch,train_loss,train_ce,train_selected,eval_top1,eval_loss,eval_ece,eval_top1_ema,eval_loss_ema,lr\n"

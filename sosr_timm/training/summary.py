@@ -15,7 +15,7 @@ from sosr_timm import results
 from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.distributed.launchers import is_installed_command, script_for_launchers
 from sosr_timm.environment import environment
-from sosr_timm.files import must_write
+from sosr_timm.files import must_write, shortest
 from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
@@ -122,14 +122,6 @@ def launcher_of(run: Run) -> str:
     prefix = "ACCELERATE_USE_CPU=true " if run.processes.device.type == "cpu" else ""
     nodes = "" if local == count else f" --nnodes {count // local} ..."
     return f"{prefix}torchrun --nproc_per_node {local}{nodes}"
-
-
-def shortest(path: Path) -> str:
-    """A path as short as it can be written from the current directory."""
-    try:
-        return str(path.resolve().relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)
 
 
 def draw_curves_of(run: Run) -> None:

@@ -3,10 +3,10 @@
 import pytest
 
 from experiments.command_line import changes_of, read_arguments
-from experiments.machine import slots
 from experiments.table_file import read_table
-from experiments.tables import choose_rows
 from sosr_timm.errors import UserError
+from sosr_timm.runner.machine import slots
+from sosr_timm.runner.tables import choose_rows
 
 
 def changes(*words):
@@ -47,7 +47,7 @@ def test_rows_are_chosen_by_the_values_that_name_them():
 
 
 def test_a_gpu_is_a_seat_and_without_one_the_cores_are_shared_out(monkeypatch):
-    from experiments import machine
+    from sosr_timm.runner import machine
 
     monkeypatch.setattr(machine, "usable_gpus", lambda: ["0", "3"])
     assert slots(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "3"}]

@@ -2,15 +2,15 @@
 
 import pytest
 
-from experiments.jobs import Places, plan_jobs
 from experiments.metrics import metric_of
 from experiments.published import published_tables
-from experiments.settings import arguments, key_of, settings
 from experiments.starting import starting_job
 from experiments.table_file import read_table, table_names
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.runner.jobs import Places, plan_jobs
+from sosr_timm.runner.settings import arguments, key_of, settings
 
 TABLES = [read_table(name) for name in table_names()]
 OF_PAPERS = [table for table in TABLES if table.published]

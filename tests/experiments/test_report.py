@@ -7,12 +7,12 @@ import pytest
 from PIL import Image
 
 from experiments import results_page as module
-from experiments.jobs import Places, plan_jobs
-from experiments.record import Record, load_record, save_record
 from experiments.results_page import DOCUMENT, document, table_section
-from experiments.settings import key_of, settings
 from experiments.table_file import read_table
 from sosr_timm.errors import UserError
+from sosr_timm.runner.jobs import Places, plan_jobs
+from sosr_timm.runner.record import Record, load_record, save_record
+from sosr_timm.runner.settings import key_of, settings
 from tests.experiments.tables import write_table
 from tests.tools.test_readme_page import result
 

@@ -9,11 +9,11 @@ import time
 import pytest
 
 from experiments import run_table, table_file
-from experiments.jobs import Places, plan_jobs
-from experiments.record import load_records
-from experiments.settings import key_of, settings
 from experiments.table_file import read_table
 from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.runner.jobs import Places, plan_jobs
+from sosr_timm.runner.record import load_records
+from sosr_timm.runner.settings import key_of, settings
 from tests.experiments.tables import TINY, run_here, write_table
 
 

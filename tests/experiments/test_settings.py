@@ -4,11 +4,11 @@ import dataclasses
 
 import pytest
 
-from experiments.settings import arguments, conditions, flags, key_of, settings
 from experiments.table_file import read_table
 from sosr_timm.errors import UserError
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
+from sosr_timm.runner.settings import arguments, conditions, flags, key_of, settings
 from tests.experiments.tables import write_table
 
 

@@ -2,9 +2,9 @@
 
 import pytest
 
-from experiments.settings import recipe_path
 from experiments.table_file import read_table
 from sosr_timm.errors import UserError
+from sosr_timm.runner.settings import recipe_path
 from tests.experiments.tables import TINY, write_table
 
 

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from timm.scheduler import create_scheduler_v2
 
-from experiments.collect import curve_of
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.sources.source import SourceInfo, names_of_classes
 from sosr_timm.errors import UserError
 from sosr_timm.options.train import ModelOptions, OptimizerOptions, ScheduleOptions
+from sosr_timm.runner.collect import curve_of
 from sosr_timm.setup.metric_names import in_columns
 from sosr_timm.setup.model import create_model, number_of_classes
 from sosr_timm.setup.optimizer import learning_rate

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from experiments.jobs import Job
+from sosr_timm.runner.jobs import Job
 
 
 @dataclass

@@ -12,14 +12,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
-from experiments.collect import record_of
-from experiments.jobs import Job
-from experiments.outcome import Outcome
-from experiments.record import save_record
 from sosr_timm.checkpoints.run_folder import RESULT
+from sosr_timm.files import shortest
 from sosr_timm.metrics.titles import ONE_CLASS
+from sosr_timm.runner.collect import record_of
+from sosr_timm.runner.jobs import Job
+from sosr_timm.runner.outcome import Outcome
+from sosr_timm.runner.record import save_record
 from sosr_timm.text import duration
-from tools.checkout import ROOT, shown
 
 TAIL = 15  # lines of a failed run's log that are shown
 POLL, REPORT = 0.2, 60.0  # seconds
@@ -105,7 +105,6 @@ class Pool:
         log.flush()
         process = subprocess.Popen(
             words,
-            cwd=ROOT,
             env={**os.environ, **self.slots[slot], "PYTHONUNBUFFERED": "1"},
             stdin=subprocess.DEVNULL,
             stdout=log,
@@ -113,7 +112,7 @@ class Pool:
             # Ctrl-C reaches only this process, which forwards one signal and waits.
             start_new_session=True,
         )
-        self.say(f"started {job.name}, log {shown(job.log)}")
+        self.say(f"started {job.name}, log {shortest(job.log)}")
         return Running(job, process, log, slot)
 
     def _collect(self) -> int:
@@ -148,7 +147,7 @@ class Pool:
         job.failure.write_text(f"{code}\n", encoding="utf-8")
         this_start = job.log.read_text(encoding="utf-8", errors="replace").rpartition("\n$ ")[2]
         lines = this_start.splitlines()[1:][-TAIL:]
-        self.say(f"FAILED {job.name}, exit code {code}; the end of {shown(job.log)}:")
+        self.say(f"FAILED {job.name}, exit code {code}; the end of {shortest(job.log)}:")
         for line in lines:
             self.say(f"    {line}")
         self.outcome.failed.append(job)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import yaml
 
-from experiments.jobs import Job
-from experiments.record import Record
-from experiments.settings import OF_THE_BATCH, OPTIONS, key_of, settings
 from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.results import load_result
+from sosr_timm.runner.jobs import Job
+from sosr_timm.runner.record import Record
+from sosr_timm.runner.settings import OF_THE_BATCH, OPTIONS, key_of, settings
 
 
 def record_of(job: Job) -> Record:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.statistics import mean_of, paired
+from sosr_timm.runner.statistics import mean_of, paired
 
 
 def test_the_interval_of_three_values_by_hand():

@@ -10,14 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from experiments.record import load_records, records_by_settings
-from experiments.settings import OPTIONS, conditions, key_of, settings
-from experiments.tables import Row, Table
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
-from tools.checkout import ROOT
+from sosr_timm.runner.record import load_records, records_by_settings
+from sosr_timm.runner.settings import OPTIONS, conditions, key_of, settings
+from sosr_timm.runner.tables import Row, Table
 
-RESULTS, OUTPUT = ROOT / "results", ROOT / "output" / "experiments"
 DONE, RUNNING, FAILED, STOPPED, MISSING = "done", "running", "failed", "stopped", "missing"
 
 
@@ -30,8 +28,8 @@ class Places:
         results: records, by table.
     """
 
-    output: Path = OUTPUT
-    results: Path = RESULTS
+    output: Path
+    results: Path
 
 
 @dataclass(frozen=True)

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.tables import Row, Table
 from sosr_timm import results
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.errors import UserError
+from sosr_timm.files import shortest
 from sosr_timm.losses.spec import parse_loss
 from sosr_timm.options.fields import TRAINING, options_of
 from sosr_timm.options.load import plain, read_config
+from sosr_timm.options.recipes import recipe_names, recipes_folder
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
-from tools.checkout import ROOT
+from sosr_timm.runner.tables import Row, Table
 
-RECIPES = ROOT / "hparams"
 OPTIONS = options_of(TrainOptions)
 # The size of a batch matters; how it is split over steps and processes does not, in exact arithmetic.
 OF_THE_BATCH = ("batch_size", "grad_accum_steps")
@@ -28,29 +28,31 @@ OF_THE_DATA = ("class_map", "train_split", "val_split")
 IN_THE_WAY = ("input_size", "in_chans", "input_img_mode", "train_resize")
 
 
-def recipe_path(table: Table, row: Row) -> Path:
-    """The file of a row's recipe.
+def recipe_path(table: Table, row: Row) -> Path | None:
+    """The file of a row's recipe; None for a row of options alone.
 
     Raises:
         UserError: unknown recipe; names the table's file and line, and the nearest recipe.
     """
-    path = RECIPES / f"{row.recipe}.yaml"
+    if not row.recipe:
+        return None
+    folder = recipes_folder()
+    path = folder / f"{row.recipe}.yaml" if folder else Path(row.recipe)
     if not path.is_file():
-        known = [str(other.relative_to(RECIPES).with_suffix("")) for other in RECIPES.rglob("*.yaml")]
         raise UserError(
-            f"{table.path}, line {row.line}: unknown recipe '{row.recipe}': {close_names(row.recipe, known)}"
+            f"{table.path}, line {row.line}: unknown recipe '{row.recipe}': {close_names(row.recipe, recipe_names())}"
         )
     return path
 
 
 @functools.cache
-def read_recipe(path: Path) -> Mapping[str, Any]:
-    """The options of a recipe, by name; cached, because many rows share one.
+def read_recipe(path: Path | None) -> Mapping[str, Any]:
+    """The options of a recipe, by name, none without one; cached, because many rows share one.
 
     Raises:
         UserError: an invalid recipe.
     """
-    return read_config(TrainOptions, path)
+    return read_config(TrainOptions, path) if path else {}
 
 
 def settings(table: Table, row: Row, changes: Mapping[str, Any]) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def arguments(table: Table, row: Row, changes: Mapping[str, Any]) -> list[str]:
     given = {**row.options, "loss": row.loss, "smoothing": row.smoothing, **changes}
     if "dataset" in changes and changes["dataset"] != recipe.get("dataset"):
         given = {**fitted(recipe, changes["dataset"], changes.get("data_dir")), **given}
-    return ["--config", str(path.relative_to(ROOT)), *flags(given)]
+    return [*(["--config", shortest(path)] if path else []), *flags(given)]
 
 
 def fitted(recipe: Mapping[str, Any], dataset: str, data_dir: str | None) -> dict[str, Any]:

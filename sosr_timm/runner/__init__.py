@@ -1,0 +1,1 @@
+"""Many training runs: planned as a table, run as processes, stored as small records."""
