@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from sosr_timm.metrics.shots import GROUPS
 from sosr_timm.metrics.titles import ONE_CLASS
 
 
@@ -35,10 +37,18 @@ ERROR5 = Metric(f"{ONE_CLASS['top5'].name} error %", lambda metrics: 100 - value
 NLL = Metric(ONE_CLASS["loss"].heading, lambda metrics: value_of(metrics, "loss"), False)
 ECE = Metric(ONE_CLASS["ece"].heading, lambda metrics: value_of(metrics, "ece"), False)
 ECE_PERCENT = Metric(f"{ONE_CLASS['ece'].name} %", lambda metrics: 100 * value_of(metrics, "ece"), False)
+# By MaxSup's names of the groups. A run has no accuracy of a group without classes; NaN then.
+SHOTS = {
+    published: Metric(
+        f"{published} {TOP1.title}", lambda metrics, name=name: metrics.get(f"top1_{name}", math.nan), True
+    )
+    for published, name in zip(("many", "medium", "low"), GROUPS, strict=True)
+}
 METRICS = {
     "top1": TOP1,
     "top1_best": TOP1,
     "overall": TOP1,
+    **SHOTS,
     "top5_at_best_top1": TOP5,
     "top1_err": ERROR1,
     "top1_err_best": ERROR1,

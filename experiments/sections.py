@@ -15,6 +15,7 @@ from sosr_timm.text import counted, markdown_table
 from tools.readme_page import machine
 
 NOT_RUN = "not run"
+NO_VALUE = "-"  # of a group without classes, or a run that diverged
 
 
 def section(table: PaperTable, groups: list[Group], unmatched: int, picture: Callable[[Group], str | None]) -> str:
@@ -69,6 +70,9 @@ def beside_published(table: PaperTable, group: Group) -> str:
                 words = ours if metric or row.absent else "not measured in a run"
                 lines.append([row.title, title, str(value), words, words, "", ""])
                 continue
+            if math.isnan(best.value):
+                lines.append([row.title, title, str(value), NO_VALUE, NO_VALUE, "", str(best.n)])
+                continue
             difference = f"{best.value - value.mean:+.2f}"
             lines.append([row.title, title, str(value), str(best), str(last), difference, str(best.n)])
     columns = ("row", "metric", "published", "ours, best epoch", "ours, last epoch", "best - published", "n")
@@ -106,7 +110,7 @@ def ours_alone(table: PaperTable, group: Group, rows: list[Row] | tuple[Row, ...
 def fine(mean: Mean | None) -> str:
     """A mean with four decimals."""
     if mean is None or not math.isfinite(mean.value):
-        return "-"
+        return NO_VALUE
     return f"{mean.value:.4f}" if mean.half_width is None else f"{mean.value:.4f} ± {mean.half_width:.4f}"
 
 

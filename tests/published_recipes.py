@@ -85,3 +85,4 @@ PUBLISHED |= {
 }
 PUBLISHED["imagenet/deit_small_maxsup"] = (DEIT, ("maxsup_t5_deit",), {"model": "deit_small"})
 PUBLISHED["cifar10/cifar_resnet32"] = (LONG_TAIL, ("maxsup_t7_longtail",), {"split": "test", "imbalance": 100})
+PUBLISHED["cifar10/cifar_resnet32_causal_norm"] = PUBLISHED["cifar10/cifar_resnet32"]

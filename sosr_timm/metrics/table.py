@@ -7,7 +7,7 @@ is therefore exact, and the columns are added up by `math.fsum`, whose result de
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -32,6 +32,7 @@ class MetricTable:
         num_batches: batches of the evaluation, over all processes.
         bins: equal-width confidence bins (lo, hi] of the calibration error.
         device: where the logits will be; sums stay there until `compute`, so no batch waits for the device.
+        groups: (K,) booleans by name: groups of classes whose top-1 accuracy is wanted too.
 
     Raises:
         ValueError: `num_batches` or `bins` is below 1.
@@ -39,15 +40,27 @@ class MetricTable:
 
     METRICS = ("top1", "top5", "loss", "ece", "brier")
 
-    def __init__(self, num_batches: int, bins: int = 15, device: torch.device | str = "cpu"):
+    def __init__(
+        self,
+        num_batches: int,
+        bins: int = 15,
+        device: torch.device | str = "cpu",
+        groups: Mapping[str, Sequence[bool]] | None = None,
+    ):
         if num_batches < 1 or bins < 1:
             raise ValueError(f"an evaluation needs a batch and a bin, not num_batches={num_batches}, bins={bins}")
         self.num_batches = num_batches
         self.bins = bins
         device = torch.device(device)
         dtype = torch.float32 if device.type == "mps" else torch.float64  # MPS has no float64
+        self.groups = {name: torch.as_tensor(member, device=device) for name, member in (groups or {}).items()}
         # first column: how many times the batch came, which must be once over all processes
-        self.rows = torch.zeros(num_batches, 1 + len(COLUMNS) + 3 * bins, dtype=dtype, device=device)
+        self.rows = torch.zeros(num_batches, self.width + 2 * len(self.groups), dtype=dtype, device=device)
+
+    @property
+    def width(self) -> int:
+        """Columns without those of groups."""
+        return 1 + len(COLUMNS) + 3 * self.bins
 
     @torch.no_grad()
     def update(self, batch_index: int, logits: Tensor, target: Tensor) -> None:
@@ -89,7 +102,10 @@ class MetricTable:
         # one sum over a matrix: torch adds a lone vector in an order that depends on the number of threads
         sums = torch.cat([torch.stack(per_sample, dim=1), *binned], dim=1).sum(dim=0)
         row = self.rows[batch_index]
-        row[1:] = sums
+        row[1 : self.width] = sums
+        for number, member in enumerate(self.groups.values()):
+            of_group = torch.where(member[label][:, None], torch.stack([ones, top1], dim=1), 0.0)
+            row[self.width + 2 * number : self.width + 2 * number + 2] = of_group.sum(dim=0)
         row[:1] = 1.0
 
     def reduce(self, sum_over_ranks: Callable[[Tensor], Tensor] | None = None) -> None:
@@ -107,13 +123,14 @@ class MetricTable:
 
         Returns:
             `top1` and `top5` in percent, `loss` (mean negative log-likelihood in nats), `brier` (mean, 0 to 2), `ece`
-            (expected calibration error as a fraction, 0 to 1) and `count` (samples, an int).
+            (expected calibration error as a fraction, 0 to 1) and `count` (samples, an int); for each group with
+            samples its accuracy in percent, `top1_NAME`.
 
         Raises:
             ValueError: a batch is missing or was given by more than one process, there are no samples, or targets are
                 outside [0, K).
         """
-        sums, binned = self._totals()
+        sums, binned, of_groups = self._totals()
         count = sums["count"]
         return {
             "top1": 100.0 * sums["top1"] / count,
@@ -122,6 +139,7 @@ class MetricTable:
             "brier": sums["brier"] / count,
             "ece": calibration_error(*binned),
             "count": int(count),
+            **{f"top1_{name}": 100.0 * right / images for name, (images, right) in of_groups.items() if images},
         }
 
     def reliability(self) -> dict[str, list[float | None]]:
@@ -134,7 +152,7 @@ class MetricTable:
         Raises:
             ValueError: as in `compute`.
         """
-        _, (counts, confidences, corrects) = self._totals()
+        _, (counts, confidences, corrects), _ = self._totals()
 
         def means(sums: list[float]) -> list[float | None]:
             return [total / count if count else None for total, count in zip(sums, counts, strict=True)]
@@ -146,8 +164,11 @@ class MetricTable:
             "accuracy": means(corrects),
         }
 
-    def _totals(self) -> tuple[dict[str, float], list[list[float]]]:
-        """Column sums by name, and (counts, confidence sums, correct sums) of the bins; this waits for the device."""
+    def _totals(self) -> tuple[dict[str, float], list[list[float]], dict[str, list[float]]]:
+        """Column sums by name, (counts, confidence sums, correct sums) of bins, (samples, right ones) of the groups.
+
+        This waits for the device.
+        """
         times, *columns = self.rows.cpu().T.tolist()
         wrong = [batch for batch, seen in enumerate(times) if seen != 1]
         if wrong:
@@ -159,5 +180,6 @@ class MetricTable:
             raise ValueError("there are no samples in this evaluation")
         if sums["not_a_class"]:
             raise ValueError(f"{sums['not_a_class']:g} targets are no class; ignored labels are not supported")
-        binned = totals[len(COLUMNS) :]
-        return sums, [binned[start : start + self.bins] for start in range(0, 3 * self.bins, self.bins)]
+        binned, rest = totals[len(COLUMNS) : self.width - 1], totals[self.width - 1 :]
+        bins = [binned[start : start + self.bins] for start in range(0, 3 * self.bins, self.bins)]
+        return sums, bins, {name: rest[2 * number : 2 * number + 2] for number, name in enumerate(self.groups)}

@@ -1,6 +1,7 @@
 """Models: importing this registers them with timm, so that `timm.create_model` knows them by name."""
 
 from sosr_timm.models import (
+    causal_norm,
     cifar_bbn,
     cifar_densenet,
     cifar_mobilenet,
@@ -20,6 +21,7 @@ __all__ = [
     "HUB_ORGANISATION",
     "DamagedWeightsError",
     "WeightsNotFoundError",
+    "causal_norm",
     "cifar_bbn",
     "cifar_densenet",
     "cifar_mobilenet",

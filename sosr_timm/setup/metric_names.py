@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.multi_label import MultiLabelTable
+from sosr_timm.metrics.shots import GROUP_METRICS, class_groups
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.metrics.titles import TRAINING, titles
 from sosr_timm.options.task import TaskOptions, is_multi_label
@@ -23,13 +26,28 @@ PARTS = {
 Table = MetricTable | MultiLabelTable
 
 
-def new_table(task: TaskOptions, order: EvaluationOrder, num_classes: int, device: torch.device) -> Table:
-    """An empty table of metrics for one evaluation."""
+def new_table(
+    task: TaskOptions,
+    order: EvaluationOrder,
+    num_classes: int,
+    device: torch.device,
+    class_sizes: Sequence[int] | None = None,
+) -> Table:
+    """An empty table of metrics for one evaluation.
+
+    Args:
+        task: of the run.
+        order: of the evaluation.
+        num_classes: K.
+        device: where the logits will be.
+        class_sizes: training images of each class, where the accuracy of classes with many, some and few is wanted.
+    """
     if is_multi_label(task):
         return MultiLabelTable(
             order.num_batches, order.num_samples, order.batch_size, num_classes, task.multilabel_threshold
         )
-    return MetricTable(order.num_batches, device=device)
+    groups = None if class_sizes is None else class_groups(class_sizes)
+    return MetricTable(order.num_batches, device=device, groups=groups)
 
 
 def metric_names(task: TaskOptions) -> tuple[str, ...]:
@@ -55,7 +73,8 @@ def evaluation_columns(options: TrainOptions) -> list[str]:
 
 
 def in_columns(metrics: dict[str, float]) -> dict[str, float]:
-    """Metrics of an evaluation by the columns of summary.csv."""
+    """Metrics of an evaluation by the columns of summary.csv, which has none for groups of classes."""
+    metrics = {name: value for name, value in metrics.items() if name.removesuffix("_ema") not in GROUP_METRICS}
     of_ema = {name.removesuffix("_ema"): value for name, value in metrics.items() if name.endswith("_ema")}
     suffix = RAW if of_ema else ""
     weights = {f"eval_{name}{suffix}": value for name, value in metrics.items() if not name.endswith("_ema")}

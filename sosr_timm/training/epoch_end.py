@@ -8,6 +8,7 @@ from timm.utils import distribute_bn
 from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.format import Position
+from sosr_timm.metrics.shots import GROUP_METRICS
 from sosr_timm.metrics.titles import LOWER_IS_BETTER
 from sosr_timm.setup.metric_names import TRAIN_LOSS, best_metric, in_columns, in_words, new_table
 from sosr_timm.training.checkpointing import save
@@ -71,12 +72,14 @@ def evaluate_all(run: Run) -> dict[str, float] | None:
             run.processes,
             channels_last=run.options.model.channels_last,
             stop=lambda: bool(run.stop_signals.received()),
-            table=new_table(run.options.task, run.evaluation, run.model.num_classes, run.processes.device),
+            table=new_table(
+                run.options.task, run.evaluation, run.model.num_classes, run.processes.device, run.class_sizes
+            ),
         )
         if table is None:
             return None
         found = table.compute()
-        metrics.update({name + suffix: found[name] for name in run.metrics})
+        metrics.update({name + suffix: found[name] for name in (*run.metrics, *GROUP_METRICS) if name in found})
     return metrics
 
 

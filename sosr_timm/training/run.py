@@ -91,6 +91,13 @@ class Run:
         """Names of what an evaluation finds."""
         return metric_names(self.options.task)
 
+    @property
+    def class_sizes(self) -> list[int] | None:
+        """Training images of each class, where --long-tail made them differ; None elsewhere."""
+        sizes = self.training.source.info.origin.get("class_sizes")
+        shown = self.options.data.long_tail is not None and sizes and len(sizes) == self.model.num_classes
+        return sizes if shown else None
+
     def parts(self, result: dict[str, Tensor]) -> dict[str, Tensor]:
         """The parts of a batch's loss by name: those of the loss, and those that a distillation adds."""
         return {**self.loss.parts, **{name: result[name].detach() for name in parts_of_task(self.options.task)}}

@@ -181,3 +181,15 @@ def test_update_never_waits_for_the_device():
     table = MetricTable(1, device="meta")
     table.update(0, torch.zeros(4, 10, device="meta"), torch.zeros(4, dtype=torch.long, device="meta"))
     assert table.rows.shape == (1, 52)
+
+
+def test_groups_of_classes():
+    member = {"even": [True, False] * 5, "last": [False] * 9 + [True], "none": [False] * 10}
+    data = list(batches())
+    logits, target = torch.cat([x for x, _ in data]), torch.cat([y for _, y in data])
+    right = logits.argmax(dim=1) == target
+    found, without = filled(data, groups=member).compute(), filled(data).compute()
+    assert found["top1_even"] == pytest.approx(100 * right[target % 2 == 0].double().mean().item())
+    assert found["top1_last"] == pytest.approx(100 * right[target == 9].double().mean().item())
+    assert {name: value for name, value in found.items() if name in without} == without
+    assert found.keys() - without.keys() == {"top1_even", "top1_last"}

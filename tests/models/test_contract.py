@@ -19,6 +19,7 @@ SMALL = {
     "cifar_se_resnet110": {"layers": (1, 2, 1)},
     "cifar_resnext29_2x64d": {"layers": (1, 2, 1), "channels": (8, 16, 32)},
     "cifar_resnet32": {"blocks": 2},
+    "cifar_resnet32_causal_norm": {"blocks": 2},
     "cifar_densenet_100_12": {"block_config": (2, 3, 2)},
     "cifar_vgg19_bn": {"widths": (8, 8, 16, 16, 32)},
     "cifar_wrn_28_10": {"depth": 16, "width": 1},

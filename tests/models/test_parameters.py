@@ -28,6 +28,7 @@ PARAMETERS = {
     "cifar_resnet101": 42_697_380,
     "cifar_resnet20": 278_324,
     "cifar_resnet32": 550_388,
+    "cifar_resnet32_causal_norm": 550_288,
 }
 
 

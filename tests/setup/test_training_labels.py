@@ -57,6 +57,9 @@ def test_an_evaluation_of_a_long_tailed_run_is_told_by_shots(tmp_path, capsys):
     assert sum(group["count"] for group in groups) == found["count"]
     right = sum(group["count"] * group["top1"] for group in groups)
     assert right / found["count"] == pytest.approx(found["top1"])
+    result = load_result(run.path / "result.json")
+    assert [result.last[f"top1_{name}"] for name in ("many", "medium", "few")] == [group["top1"] for group in groups]
+    assert "many" not in run.summary.read_text()
 
 
 def test_a_run_on_the_whole_set_has_no_such_file(tmp_path):
