@@ -8,6 +8,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from tests.cluster.slurm import slurm_cluster  # noqa: F401  a fixture for every test
+
 
 @pytest.fixture(scope="session", autouse=True)
 def one_thread():
