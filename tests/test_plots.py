@@ -5,7 +5,7 @@ import pytest
 
 from experiments import plots as of_tables
 from sosr_timm.errors import UserError
-from sosr_timm.metrics import plots
+from sosr_timm.metrics import plots, risk_plot
 from sosr_timm.runner.statistics import Mean
 from sosr_timm.tracking import curves
 
@@ -17,7 +17,7 @@ ROWS = "0,2.1,2.0,0.1,50.0,1.5,0.2,40.0,1.7,0.1\n1,1.1,1.0,0.2,,,,,,0.05\n2,0.6,
 def drawn(monkeypatch):
     """The figures that were saved, instead of their files."""
     figures = []
-    for module in (plots, of_tables, curves):
+    for module in (plots, risk_plot, of_tables, curves):
         monkeypatch.setattr(module, "save_plot", lambda figure, path: figures.append(figure))
     return figures
 
@@ -113,3 +113,14 @@ def test_the_same_table_gives_the_same_bytes(tmp_path):
     for name in ("a.png", "b.png"):
         curves.draw_curves(tmp_path / "summary.csv", tmp_path / name, "digits-sosr")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+
+
+def test_risk_coverage_curves_are_told_apart_without_colour(drawn):
+    coverage = [point / 100 for point in range(1, 101)]
+    curve = {"coverage": coverage, "risk": [0.3 * c for c in coverage], "aurc": 0.15}
+    risk_plot.risk_coverage_plot("x.png", {f"model {number}": curve for number in range(7)}, "Risk of x on y")
+    (figure,) = drawn
+    assert check(figure) == [f"model {number} (AURC 0.15000)" for number in range(7)]
+    left, right = figure.axes
+    assert len({line.get_linestyle() + str(line._dash_pattern) for line in left.lines}) == 7
+    assert len(left.lines[0].get_xdata()) == 100 and min(right.lines[0].get_xdata()) == 0.8

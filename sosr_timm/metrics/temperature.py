@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sosr_timm.metrics.calibration import adaptive_calibration_error
+from sosr_timm.metrics.classwise import ClasswiseCalibration
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
 
@@ -49,14 +50,17 @@ def calibration_at(logits: np.ndarray, target: np.ndarray, temperature: float, b
     starts = range(0, len(logits), CHUNK)
     table = MetricTable(len(starts), bins)
     samples = SampleTable(len(logits), logits.shape[1])
+    classwise = ClasswiseCalibration(logits.shape[1], bins)
     for batch, start in enumerate(starts):
         part = torch.from_numpy(logits[start : start + CHUNK]).double() / temperature
         labels = torch.from_numpy(target[start : start + CHUNK])
         table.update(batch, part, labels)
         samples.update(start, part, labels)
+        classwise.update(part, labels)
     read = samples.read()
     adaptive = adaptive_calibration_error(read.confidence, read.correct, bins)
-    return {**table.compute(), "ece_adaptive": adaptive, "reliability": table.reliability()}
+    others = {"ece_adaptive": adaptive, "ece_classwise": classwise.compute()}
+    return {**table.compute(), **others, "reliability": table.reliability()}
 
 
 def calibrate(logits: np.ndarray, target: np.ndarray, share: float, seed: int) -> dict[str, Any]:

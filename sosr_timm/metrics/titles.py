@@ -32,6 +32,10 @@ class Title:
         """The value with the metric's digits, without the unit: `98.61`."""
         return f"{value:,.{self.digits}f}"
 
+    def value_or_dash(self, value: float | None) -> str:
+        """The value, or a dash where there is none."""
+        return "-" if value is None else self.value(value)
+
     def text(self, value: float) -> str:
         """Name, value and unit: `top-1 98.61 %`."""
         return f"{self.name} {self.value(value)} {self.unit}".rstrip()
@@ -50,6 +54,32 @@ MANY_LABELS = {
     "macro_f1": Title("macro F1", 2, "%", "Mean F1 over labels"),
     "sample_f1": Title("sample F1", 2, "%", "Mean F1 over images"),
     "loss": Title("BCE", 4, full="Binary cross entropy (nats)", lower_is_better=True),
+}
+# Selective classification by one confidence.
+SELECTIVE = {
+    "aurc": Title("AURC", 5, full="Area under the risk-coverage curve", lower_is_better=True),
+    "e_aurc": Title("E-AURC", 5, full="AURC above that of a perfect ranking", lower_is_better=True),
+    "augrc": Title("AUGRC", 5, full="Area under the generalised risk-coverage curve", lower_is_better=True),
+    "risk_at_80": Title("risk@80", 4, full="Error rate at 80 % coverage", lower_is_better=True),
+    "risk_at_90": Title("risk@90", 4, full="Error rate at 90 % coverage", lower_is_better=True),
+    "risk_at_95": Title("risk@95", 4, full="Error rate at 95 % coverage", lower_is_better=True),
+    "auroc": Title("AUROC", 4, full="Area under the ROC of right against wrong predictions"),
+}
+CLASSWISE = Title("class-wise ECE", 4, full="Class-wise expected calibration error", lower_is_better=True)
+# Of the images that no temperature was fitted on.
+TEMPERATURE = {
+    "temperature": Title("T", 3, full="Fitted temperature"),
+    "ece_before": Title("ECE before T", 4, full="Calibration error, held out, at T = 1", lower_is_better=True),
+    "ece_after": Title("ECE after T", 4, full="Calibration error, held out, at the fitted T", lower_is_better=True),
+}
+# Confidences as people read them.
+CONFIDENCE_NAMES = {
+    "max_softmax": "max softmax",
+    "max_logit": "max logit",
+    "margin": "margin",
+    "entropy": "entropy",
+    "p_norm": "max logit, p-norm",
+    "energy": "energy",
 }
 AVERAGES = {
     "precision": Title("precision", 2, "%"),

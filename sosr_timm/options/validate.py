@@ -6,6 +6,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from sosr_timm.metrics.confidence import CONFIDENCES, P_NORM
 from sosr_timm.options.fields import flag
 from sosr_timm.options.ranges import (
     AT_LEAST_ONE,
@@ -156,6 +157,12 @@ class ReportOptions:
         "fit a temperature on this share of the images, and report the others before and after",
         allowed=Range(0, below=1),
     )
+    confidence: str = flag(
+        "max_softmax",
+        "by which confidence tables, lists and comparisons reject predictions; evaluation.json has all of them",
+        choices=CONFIDENCES,
+    )
+    p_norm: float = flag(P_NORM, "p of the confidence p_norm", allowed=Range(above=0))
     predictions: str = flag(
         "", "write each image's label and best predictions into this file (.npz or .csv); those of the EMA beside it"
     )

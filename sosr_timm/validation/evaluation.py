@@ -105,6 +105,7 @@ def evaluate_model(
                 title=WEIGHTS[title],
                 channels_last=options.model.channels_last,
                 keep_logits=keeps_logits(options, len(source), classes.count),
+                p_norm=options.report.p_norm,
                 interval=options.report.log_freq,
             )
 
@@ -117,7 +118,9 @@ def evaluate_model(
         samples = measured.samples.read()
         check_labels(samples, source, classes.allowed if not classes.renumbered else None)
         check_finite(samples, source, WEIGHTS[title])
-        record["weights"][title] = metrics_of(measured.table, samples, classes.count)
+        record["weights"][title] = metrics_of(
+            measured.table, samples, measured.classwise, classes.count, options.report.p_norm
+        )
         if sizes is not None:
             counts = ClassCounts.of(samples.target, samples.guesses[:, 0], classes.count)
             record["weights"][title]["shots"] = accuracy_by_shots(counts, sizes)

@@ -21,7 +21,7 @@ from sosr_timm.validation.evaluation import Evaluation, evaluate_model
 from sosr_timm.validation.model_list import evaluate_list
 from sosr_timm.validation.model_selection import EvaluatedModel, find_models, is_list
 from sosr_timm.validation.predictions import check_predictions_file, path_of, write_predictions
-from sosr_timm.validation.reports import Output, table_of, write_folder
+from sosr_timm.validation.reports import Output, selective_table, table_of, write_folder
 from sosr_timm.validation.results_file import format_of, rows_of, write_results
 
 __all__ = ["data_name", "run_validation"]
@@ -105,10 +105,10 @@ def check_options(options: ValidateOptions) -> None:
         )
     if chosen.amp and chosen.model_dtype not in (None, "float32"):
         raise UserError(f"--model-dtype {chosen.model_dtype} is for use without --amp")
-    if is_list(options) and (report.predictions or report.per_class or report.output or report.temperature):
-        raise UserError("--predictions, --per-class, --output and --temperature are for one model, not for a list")
-    if chosen.compare and (report.predictions or report.per_class or report.temperature):
-        raise UserError("--predictions, --per-class and --temperature are for one model, not for --compare")
+    if is_list(options) and (report.predictions or report.per_class or report.output):
+        raise UserError("--predictions, --per-class and --output are for one model, not for a list")
+    if chosen.compare and (report.predictions or report.per_class):
+        raise UserError("--predictions and --per-class are for one model, not for --compare")
     check_predictions_file(report.predictions)
     if report.results_file:
         format_of(report.results_file, report.results_format)
@@ -119,6 +119,8 @@ def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) ->
     options = evaluated.options.report
     output = Output(options.json)
     output.table(table_of(found.record, options.metrics_avg))
+    if found.samples:
+        output.table(selective_table(found.record))
     folder = Path(options.output) if options.output else evaluated.run and evaluated.run.folder.path
     if folder:
         with must_write(folder):
@@ -127,10 +129,11 @@ def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) ->
         for title, samples in found.samples.items():
             path = path_of(Path(options.predictions), title, len(found.samples) > 1)
             about = {"subject": found.record["subject"], "data": found.record["data"]}
-            write_predictions(path, samples, source, about, found.class_names)
+            write_predictions(path, samples, source, about, found.class_names, options.p_norm)
             logger.info("predictions of the %s in %s", WEIGHTS[title], path)
     if options.results_file:
         form = format_of(options.results_file, options.results_format)
-        rows = rows_of(found.record, options.metrics_avg, evaluated.options.model.checkpoint)
+        checkpoint = evaluated.options.model.checkpoint
+        rows = rows_of(found.record, options.metrics_avg, checkpoint, options.confidence)
         write_results(options.results_file, form, rows, found.record)
     output.result(found.record)

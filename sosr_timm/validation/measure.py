@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from sosr_timm.data.loaders.batch import Batch
 from sosr_timm.data.order.order import EvaluationOrder
 from sosr_timm.distributed.processes import Processes
+from sosr_timm.metrics.classwise import ClasswiseCalibration
+from sosr_timm.metrics.confidence import P_NORM
 from sosr_timm.metrics.samples import SampleTable
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.setup.metric_names import Table
@@ -29,12 +31,14 @@ class PassResult:
     Attributes:
         table: of the metrics.
         samples: the predictions; None where images have many labels.
+        classwise: the calibration of every class; None where images have many labels.
         speed: `images_per_second` of all processes, without the first batch where there are others; `data_wait`, the
             share of the time spent waiting for data; `seconds` of the complete pass.
     """
 
     table: Table
     samples: SampleTable | None
+    classwise: ClasswiseCalibration | None
     speed: dict[str, float]
 
 
@@ -98,6 +102,7 @@ def measure(
     title: str = "",
     channels_last: bool = False,
     keep_logits: bool = False,
+    p_norm: float = P_NORM,
     interval: int = 0,
 ) -> PassResult:
     """One pass over an evaluation set by all processes.
@@ -112,6 +117,7 @@ def measure(
         title: of the progress line.
         channels_last: memory layout of the images.
         keep_logits: keep them all.
+        p_norm: p of the confidence `p_norm`.
         interval: batches between progress lines; 0: none.
 
     Raises:
@@ -119,14 +125,18 @@ def measure(
         Exception: what failed, on every process.
     """
     table = MetricTable(order.num_batches, device=processes.device) if table is None else table
-    samples = None
+    samples = classwise = None
     if isinstance(table, MetricTable):
-        samples = SampleTable(order.num_samples, classes, keep_logits=keep_logits, device=processes.device)
+        samples = SampleTable(
+            order.num_samples, classes, keep_logits=keep_logits, device=processes.device, p_norm=p_norm
+        )
+        classwise = ClasswiseCalibration(classes, table.bins, processes.device)
     progress = Progress(title, len(order), processes, interval)
 
     def each_batch(batch: int, logits: Tensor, target: Tensor) -> None:
         if samples is not None:
             samples.update(batch * order.batch_size, logits, target)
+            classwise.update(logits, target)
         progress.advance(len(target))
 
     def work() -> Table | None:
@@ -141,7 +151,8 @@ def measure(
         table.reduce(processes.sum)
         if samples is not None:
             samples.reduce(processes.sum)
+            classwise.reduce(processes.sum)
             samples.rows = samples.rows.cpu()  # waits for the device, so that the clock stops with the work
-        return PassResult(table, samples, progress.speed(processes))
+        return PassResult(table, samples, classwise, progress.speed(processes))
     finally:
         progress.bar.close()

@@ -11,24 +11,31 @@ import torch
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.calibration import adaptive_calibration_error
+from sosr_timm.metrics.classwise import ClasswiseCalibration
 from sosr_timm.metrics.confusion import ClassCounts
 from sosr_timm.metrics.multi_label import MultiLabelTable
 from sosr_timm.metrics.samples import Samples
+from sosr_timm.metrics.selective import selective_classification
 from sosr_timm.metrics.table import MetricTable
 
 
-def metrics_of(table: MetricTable, samples: Samples, classes: int) -> dict[str, Any]:
+def metrics_of(
+    table: MetricTable, samples: Samples, classwise: ClasswiseCalibration, classes: int, p_norm: float
+) -> dict[str, Any]:
     """Compute the metrics of one set of weights.
 
     Returns:
-        `top1` and `top5` in percent, `loss` (NLL in nats), `brier`, `ece` and `ece_adaptive` (15 bins of equal width
-        and of equal mass), `count`, `averages` (macro, micro and weighted precision, recall and F1 as fractions) and
+        `top1` and `top5` in percent, `loss` (NLL in nats), `brier`, `ece`, `ece_adaptive` and `ece_classwise` (15 bins
+        of equal width, of equal mass, of equal width for each class), `count`, `averages` (macro, micro and weighted
+        precision, recall and F1 as fractions), `selective` (selective classification by each confidence) and
         `reliability` (the bins of the diagram).
     """
     return {
         **table.compute(),
         "ece_adaptive": adaptive_calibration_error(samples.confidence, samples.correct, table.bins),
+        "ece_classwise": classwise.compute(),
         "averages": ClassCounts.of(samples.target, samples.guesses[:, 0], classes).averages(),
+        "selective": selective_classification(samples, p_norm),
         "reliability": table.reliability(),
     }
 

@@ -47,7 +47,7 @@ def evaluate_list(
         logger.info("model %d of %d: %s %s", number, len(models), evaluated.name, checkpoint)
         try:
             found = evaluate_model(evaluated, loaded, processes, source, retry=True)
-            rows += rows_of(found.record, report.metrics_avg, checkpoint)
+            rows += rows_of(found.record, report.metrics_avg, checkpoint, report.confidence)
         except KeyboardInterrupt:
             logger.warning("interrupted after %d of %d models", number - 1, len(models))
             code = INTERRUPTED

@@ -1,4 +1,4 @@
-"""Predictions in a file: for each image its name, label and best guesses, and where they are few enough all logits."""
+"""Predictions in a file: each image's name, label, best guesses and scores, where they are few all logits."""
 
 from __future__ import annotations
 
@@ -13,9 +13,11 @@ import numpy as np
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.errors import UserError
 from sosr_timm.files import must_write, replacing
+from sosr_timm.metrics.confidence import P_NORM
 from sosr_timm.metrics.samples import Samples
 
 MOST_LOGITS = 100_000_000  # 400 MB
+SCORE = "score_"  # before the name of a score in a file
 FORMATS = (".npz", ".csv")
 
 
@@ -53,6 +55,7 @@ def write_predictions(
     source: ImageSource,
     about: dict[str, str],
     class_names: Sequence[str] | None = None,
+    p_norm: float = P_NORM,
 ) -> None:
     """Write predictions, completely or not at all: arrays (.npz, nothing pickled) or a table (.csv, without logits).
 
@@ -62,6 +65,7 @@ def write_predictions(
         source: of the images.
         about: "subject", the model, and "data", the images.
         class_names: by number; written beside the numbers.
+        p_norm: p of the confidence `p_norm`.
 
     Raises:
         UserError: the file cannot be written.
@@ -77,6 +81,8 @@ def write_predictions(
             "target": samples.target,
             "guesses": samples.guesses,
             "probabilities": samples.probabilities,
+            **{f"{SCORE}{name}": values for name, values in samples.scores.items()},
+            "p_norm": np.array(p_norm),
             **{name: np.array(text) for name, text in about.items()},
             "fingerprint": np.array(source.fingerprint()),
         }
@@ -110,11 +116,14 @@ def read_predictions(path: str) -> Predictions:
     """
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            samples = Samples(arrays["target"], arrays["guesses"], arrays["probabilities"])
+            scores = {name.removeprefix(SCORE): arrays[name] for name in arrays.files if name.startswith(SCORE)}
+            logits = arrays["logits"] if "logits" in arrays.files else None
+            samples = Samples(arrays["target"], arrays["guesses"], arrays["probabilities"], logits, scores)
             about = [str(arrays[name]) for name in ("subject", "data", "fingerprint")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
         reason = "no such file" if isinstance(error, FileNotFoundError) else f"no file of predictions ({error})"
         raise UserError(f"{path}: {reason}") from None
-    if samples.target.ndim != 1 or samples.guesses.ndim != 2 or len(samples.guesses) != len(samples.target):
+    lengths = {len(samples.target), len(samples.guesses), *map(len, samples.scores.values())}
+    if samples.target.ndim != 1 or samples.guesses.ndim != 2 or len(lengths) > 1:
         raise UserError(f"{path}: no file of predictions (arrays of other shapes)")
     return Predictions(samples, *about)

@@ -1,4 +1,4 @@
-"""What an evaluation prints and writes: the table, evaluation.json, the reliability diagram, tables of classes."""
+"""What an evaluation prints and writes: tables, evaluation.json, plots of reliability and risk."""
 
 from __future__ import annotations
 
@@ -15,11 +15,22 @@ from rich.table import Table
 from sosr_timm.files import replacing, write_json
 from sosr_timm.metrics.confusion import ClassCounts, confusion_matrix
 from sosr_timm.metrics.plots import confusion_plot, reliability_plot
-from sosr_timm.metrics.titles import AVERAGES, ONE_CLASS, WEIGHTS, Title, titles
+from sosr_timm.metrics.risk_plot import risk_coverage_plot
+from sosr_timm.metrics.titles import (
+    AVERAGES,
+    CLASSWISE,
+    CONFIDENCE_NAMES,
+    ONE_CLASS,
+    SELECTIVE,
+    TEMPERATURE,
+    WEIGHTS,
+    Title,
+    titles,
+)
 from sosr_timm.text import counted, width_of
 from sosr_timm.validation.evaluation import Evaluation
 
-RECORD, RELIABILITY = "evaluation.json", "reliability.png"
+RECORD, RELIABILITY, RISK_COVERAGE = "evaluation.json", "reliability.png", "risk_coverage.png"
 WIDTH_OF_FILES = 160  # columns of a table that goes into a file
 
 
@@ -61,6 +72,8 @@ def table_of(record: dict[str, Any], average: str | None = None) -> Table:
     averages = AVERAGES if average else {}
     real = any("real_labels" in metrics for metrics in record["weights"].values())
     shown = titles("task" in record, record["num_classes"])
+    if "task" not in record:
+        shown = {**shown, "ece_classwise": CLASSWISE}
     headings = [title.heading for title in shown.values()]
     headings += [f"{average} {title.heading}" for title in averages.values()]
     headings += [f"ReaL {ONE_CLASS['top1'].heading}"] if real else []
@@ -98,21 +111,58 @@ def table_of_rows(rows: list[dict[str, Any]], num_classes: int | None) -> Table:
         num_classes: of the data set, where known.
     """
     table = Table(title=counted(len(rows), "result"), title_justify="left")
-    shown = titles(any("map" in row for row in rows), num_classes)
+    many = any("map" in row for row in rows)
+    shown = titles(many, num_classes) | ({} if many else {"aurc": SELECTIVE["aurc"]})
+    scaled = TEMPERATURE if any("temperature" in row for row in rows) else {}
     table.add_column("model", overflow="fold")
-    for heading in (*(title.heading for title in shown.values()), "images/s"):
+    for heading in (*(title.heading for title in (shown | scaled).values()), "images/s"):
         table.add_column(heading, justify="right")
     for row in rows:
         name = " ".join(filter(None, (row["model"], Path(row.get("checkpoint", "")).name)))
         if row.get("error"):
             table.add_row(f"{name}: {row['error']}")
             continue
-        table.add_row(name, *_values(row, shown), f"{row['images_per_second']:,.0f}")
+        table.add_row(name, *_values(row, shown | scaled), f"{row['images_per_second']:,.0f}")
     return table
 
 
+def selective_table(record: dict[str, Any]) -> Table:
+    """Selective classification by every confidence, as a table; for one class per image."""
+    table = Table(title="Selective classification, by confidence", title_justify="left")
+    table.add_column("")
+    for title in SELECTIVE.values():
+        table.add_column(title.heading, justify="right")
+    for name, metrics in record["weights"].items():
+        for confidence, found in confidences_of(metrics).items():
+            prefix = f"{WEIGHTS[name]}: " if len(record["weights"]) > 1 else ""
+            values = [title.value_or_dash(found[key]) for key, title in SELECTIVE.items()]
+            table.add_row(prefix + confidence_name(confidence, found), *values)
+    return table
+
+
+def confidences_of(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Selective classification of one set of weights by each confidence."""
+    return {name: found for name, found in metrics["selective"].items() if name != "coverage"}
+
+
+def confidence_name(name: str, found: dict[str, Any]) -> str:
+    """A confidence as people read it, with its p."""
+    return CONFIDENCE_NAMES[name] + (f", p = {found['p']:g}" if "p" in found else "")
+
+
+def risk_curves(record: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The curves of a risk-coverage plot: each confidence of each set of weights."""
+    curves = {}
+    for title, metrics in record["weights"].items():
+        prefix = f"{WEIGHTS[title]}, " if len(record["weights"]) > 1 else ""
+        for name, found in confidences_of(metrics).items():
+            curve = {**found, "coverage": metrics["selective"]["coverage"]}
+            curves[prefix + confidence_name(name, found)] = curve
+    return curves
+
+
 def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
-    """Write evaluation.json, and for one class per image reliability.png.
+    """Write evaluation.json, and for one class per image reliability.png and risk_coverage.png.
 
     Args:
         folder: to write into.
@@ -131,6 +181,7 @@ def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
         panels |= {WEIGHTS[title]: metrics, **temperature_rows(WEIGHTS[title], metrics)}
     about = f"{record['subject']} on {record['data']}"
     reliability_plot(folder / RELIABILITY, panels, f"Reliability of {about}")
+    risk_coverage_plot(folder / RISK_COVERAGE, risk_curves(record), f"Risk and coverage of {about}")
     if not per_class:
         return
     for title, samples in found.samples.items():

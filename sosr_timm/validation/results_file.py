@@ -9,13 +9,16 @@ from typing import Any
 
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.files import must_write, replacing, write_json
-from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS
+from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS, SELECTIVE
 from sosr_timm.text import markdown_table
 
 FORMATS = {".csv": "csv", ".json": "json", ".md": "md"}
 DIGITS = {name: title.digits for name, title in (ONE_CLASS | MANY_LABELS).items()}
 DIGITS |= {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images_per_second": 0}
 TIMM_DIGITS = 4  # of percentages in a CSV file
+DIGITS |= {name: title.digits for name, title in SELECTIVE.items()} | {"temperature": 3}
+ROW_SELECTIVE = ("aurc", "augrc", "risk_at_80", "risk_at_90", "risk_at_95")
+CALIBRATION = ("ece", "ece_adaptive", "ece_classwise")
 PERCENTAGES = ("top1", "top1_err", "top5", "top5_err", "map", "micro_f1", "macro_f1", "sample_f1")
 
 
@@ -24,13 +27,16 @@ def format_of(file: str, form: str | None) -> str:
     return form or FORMATS.get(Path(file).suffix.lower(), "csv")
 
 
-def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str = "") -> list[dict[str, Any]]:
+def rows_of(
+    record: dict[str, Any], average: str | None = None, checkpoint: str = "", confidence: str = "max_softmax"
+) -> list[dict[str, Any]]:
     """A row for each set of weights of an evaluation.
 
     Args:
         record: of the evaluation, as in evaluation.json.
         average: of precision, recall and F1 ("macro", "micro", "weighted"); None: without them.
         checkpoint: that the weights came from.
+        confidence: of the metrics of selective classification.
 
     Returns:
         timm's columns (`top1` to `top5_err` are those of the reassessed labels where there are such, as in timm), then
@@ -40,7 +46,7 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
     form = record["image_format"]
     rows = []
     for title, metrics in record["weights"].items():
-        row, own = {"model": record["subject"]}, ("loss", "ece", "ece_adaptive", "brier", "count")
+        row, own = {"model": record["subject"]}, ("loss", "ece", "ece_adaptive", "ece_classwise", "brier", "count")
         if "task" in record:
             row |= {name: metrics[name] for name in ("map", "micro_f1", "macro_f1", "sample_f1")}
             row["multilabel_threshold"], own = record["multilabel_threshold"], ("loss", "count")
@@ -61,12 +67,30 @@ def rows_of(record: dict[str, Any], average: str | None = None, checkpoint: str 
             "weights": title,
             "data": record["data"],
             **{name: metrics[name] for name in own},
+            **_selective(metrics, confidence),
+            **_at_temperature(metrics),
             "batch_size": record["batch_size"],
             "images_per_second": record["speed"][title]["images_per_second"],
             "error": "",
         }
         rows.append(row)
     return rows
+
+
+def _selective(metrics: dict[str, Any], confidence: str) -> dict[str, Any]:
+    if "selective" not in metrics:
+        return {}
+    found = metrics["selective"][confidence]
+    return {"confidence": confidence, **{name: found[name] for name in ROW_SELECTIVE}}
+
+
+def _at_temperature(metrics: dict[str, Any]) -> dict[str, Any]:
+    """The calibration of the images that no temperature was fitted on, before and after it."""
+    if "temperature" not in metrics:
+        return {}
+    found = metrics["temperature"]
+    errors = {f"{name}_{when}": found[when][name] for name in CALIBRATION for when in ("before", "after")}
+    return {"temperature": found["temperature"], **errors}
 
 
 def failed_row(name: str, checkpoint: str, error: BaseException) -> dict[str, Any]:

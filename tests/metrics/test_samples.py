@@ -7,6 +7,8 @@ import pytest
 import torch
 
 from sosr_timm.metrics import MetricTable, SampleTable
+from sosr_timm.metrics.confidence import confidences
+from sosr_timm.metrics.samples import SCORES
 
 GENERATOR = torch.Generator().manual_seed(0)
 LOGITS = torch.randn(37, 7, generator=GENERATOR) * 3
@@ -44,6 +46,19 @@ def test_processes_change_no_bit():
     both = one.read()
     for name in ("target", "guesses", "probabilities", "logits"):
         assert np.array_equal(getattr(both, name), getattr(alone, name))
+    assert list(both.scores) == [*SCORES, "max_softmax"]
+    assert all(np.array_equal(both.scores[name], alone.scores[name]) for name in both.scores)
+
+
+def test_the_scores_are_those_of_the_logits():
+    read = filled(PARTS, p_norm=3.0).read()
+    wide = LOGITS.double()
+    expected = confidences(wide, 3.0)
+    for name, values in expected.items():
+        np.testing.assert_allclose(read.scores[name], values, rtol=1e-12, atol=1e-15)
+    np.testing.assert_allclose(read.scores["loss"], torch.nn.functional.cross_entropy(wide, TARGET, reduction="none"))
+    wanted = torch.nn.functional.one_hot(TARGET, 7)
+    np.testing.assert_allclose(read.scores["brier"], (wide.softmax(1) - wanted).square().sum(1))
 
 
 def test_a_missing_or_doubled_sample_is_an_error():
@@ -66,4 +81,4 @@ def test_no_softmax_shows_as_no_number():
 def test_update_never_waits_for_the_device():
     table = SampleTable(4, 10, keep_logits=True, device="meta")
     table.update(0, torch.zeros(4, 10, device="meta"), torch.zeros(4, dtype=torch.long, device="meta"))
-    assert table.rows.shape == (4, 12)
+    assert table.rows.shape == (4, 12 + len(SCORES))
