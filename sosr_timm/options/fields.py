@@ -67,6 +67,19 @@ def flag(
     return dataclasses.field(default=default, metadata=metadata)
 
 
+def same_flag(group: type, name: str, **changes: Any) -> Any:
+    """A field of another group of options, for a program that shares it.
+
+    Args:
+        group: that declares it.
+        name: of the field.
+        **changes: to what `flag` was given: another default, help, choices, ...
+    """
+    field = group.__dataclass_fields__[name]
+    default = field.default_factory() if field.default is dataclasses.MISSING else field.default
+    return flag(**{"default": default, **field.metadata, **changes})
+
+
 @dataclasses.dataclass(frozen=True)
 class Option:
     """One option: its name, the group that holds it, its kind, and the field's metadata."""
