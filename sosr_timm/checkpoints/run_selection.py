@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, TypeVar
 
 from sosr_timm.checkpoints.foreign import foreign_file
 from sosr_timm.checkpoints.format import (
@@ -25,6 +25,9 @@ from sosr_timm.options.fields import THIS_START, TRAINING, options_of
 from sosr_timm.options.load import Loaded, build, check_values, plain
 from sosr_timm.options.task import loss_text
 from sosr_timm.options.train import TrainOptions
+
+Options = TypeVar("Options")  # of a program that has the groups `data`, `model` and `run`
+TRAIN = "train.py"  # whose runs do not say which program they are of
 
 
 @dataclass
@@ -46,9 +49,22 @@ class RunSelection:
     foreign: str | None = None
 
 
+def default_name(options: TrainOptions) -> str:
+    """The name of the folder of a run of train.py: data, model, loss, seed."""
+    data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
+    return folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
+
+
 @contextmanager
-def selected_run(loaded: Loaded[TrainOptions], processes: Processes) -> Iterator[tuple[RunSelection, TrainOptions]]:
+def selected_run(
+    loaded: Loaded[Options], processes: Processes, name_of: Callable[[Options], str] = default_name
+) -> Iterator[tuple[RunSelection, Options]]:
     """Decide on the main process, tell the others, and keep other runs out of the folder until the block ends.
+
+    Args:
+        loaded: options of train.py, or of another program that has the same group `run`.
+        processes: of the run.
+        name_of: names the folder of a new run.
 
     Yields:
         the selection, and the options: as given for a new run, as stored for one that is resumed.
@@ -61,7 +77,7 @@ def selected_run(loaded: Loaded[TrainOptions], processes: Processes) -> Iterator
     locks: list[IO[str]] = []
 
     def select() -> None:
-        selection = _plan(loaded)
+        selection = _plan(loaded, name_of)
         folder = RunFolder(Path(selection.folder))
         if not selection.finished:
             try:
@@ -86,30 +102,27 @@ def selected_run(loaded: Loaded[TrainOptions], processes: Processes) -> Iterator
             lock.close()
 
 
-def _plan(loaded: Loaded[TrainOptions]) -> RunSelection:
+def _plan(loaded: Loaded[Options], name_of: Callable[[Options], str]) -> RunSelection:
     run = loaded.options.run
     if not run.resume:
-        return _new_run(loaded)
+        return _new_run(loaded, name_of)
     if run.resume == "auto":
-        return _resume_auto(loaded)
-    return _resume_path(Path(run.resume), loaded)
+        return _resume_auto(loaded, name_of)
+    return _resume_path(Path(run.resume), loaded, name_of)
 
 
-def _new_run(loaded: Loaded[TrainOptions], notes: tuple[str, ...] = ()) -> RunSelection:
+def _new_run(loaded: Loaded[Options], name_of: Callable[[Options], str], notes: tuple[str, ...] = ()) -> RunSelection:
     options = loaded.options
-    name = options.run.experiment
-    if not name:
-        data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
-        name = folder_name(data, options.model.model, loss_text(options.loss, options.task), f"s{options.run.seed}")
+    name = options.run.experiment or name_of(options)
     return RunSelection(str(claim_folder(output_folder(options), name).path), notes=list(notes))
 
 
-def output_folder(options: TrainOptions) -> Path:
+def output_folder(options: Options) -> Path:
     """The folder of run folders; an empty --output, as timm writes it, means the default."""
-    return Path(options.run.output or options_of(TrainOptions)["output"].default)
+    return Path(options.run.output or options_of(type(options))["output"].default)
 
 
-def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
+def _resume_auto(loaded: Loaded[Options], name_of: Callable[[Options], str]) -> RunSelection:
     run = loaded.options.run
     output = output_folder(loaded.options)
     if run.experiment:
@@ -133,10 +146,10 @@ def _resume_auto(loaded: Loaded[TrainOptions]) -> RunSelection:
             # It ended before its first checkpoint: nothing of it is worth keeping.
             note = f"{folder.path} has no checkpoint: starting from the beginning in it"
             return RunSelection(str(folder.path), notes=[note])
-    return _new_run(loaded, (f"nothing to resume in {output}: starting a new run",))
+    return _new_run(loaded, name_of, (f"nothing to resume in {output}: starting a new run",))
 
 
-def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
+def _resume_path(path: Path, loaded: Loaded[Options], name_of: Callable[[Options], str]) -> RunSelection:
     path = path.resolve()
     if not path.exists():
         raise UserError(f"--resume {path}: no such file or directory")
@@ -150,8 +163,8 @@ def _resume_path(path: Path, loaded: Loaded[TrainOptions]) -> RunSelection:
         return _resumed(folder, path, [])
     folder = RunFolder(path)
     foreign = foreign_file(path)
-    if not folder.is_run and foreign is not None:
-        selection = _new_run(loaded)
+    if not folder.is_run and foreign is not None and isinstance(loaded.options, TrainOptions):
+        selection = _new_run(loaded, name_of)
         selection.foreign = str(foreign)
         return selection
     if not folder.is_run:
@@ -178,7 +191,7 @@ def _fallback_notes(damaged: list[str], found: Path) -> list[str]:
     return [f"damaged checkpoint: {text}" for text in damaged] + ([f"going back to {found.name}"] if damaged else [])
 
 
-def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
+def differences(folder: RunFolder, loaded: Loaded[Options]) -> list[str]:
     """Options that were given now, change training, and are not what the run was started with.
 
     A value in the YAML file that stood there when the run was started does not count: the command line that started
@@ -188,7 +201,10 @@ def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
         stored, about = folder.read_about()
     except UserError as error:
         return [str(error)]
-    known = options_of(TrainOptions)
+    theirs, ours = about.get("program", TRAIN), getattr(type(loaded.options), "program", TRAIN)
+    if theirs != ours:
+        return [f"it is a run of {theirs}, not of {ours}"]
+    known = options_of(type(loaded.options))
     lines = []
     for name, now in _given_now(loaded, about).items():
         if known[name].scope != TRAINING or name not in stored or plain(stored[name]) == plain(now):
@@ -198,27 +214,27 @@ def differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> list[str]:
     return lines
 
 
-def _given_now(loaded: Loaded[TrainOptions], about: dict[str, Any]) -> dict[str, Any]:
+def _given_now(loaded: Loaded[Options], about: dict[str, Any]) -> dict[str, Any]:
     """What was given for this start: the command line, and what the YAML file says now and did not say then."""
     then = about.get("config", {})
     config = {n: v for n, v in loaded.config.items() if n not in then or plain(then[n]) != plain(v)}
     return {**config, **loaded.command_line}
 
 
-def _refuse_differences(folder: RunFolder, loaded: Loaded[TrainOptions]) -> None:
+def _refuse_differences(folder: RunFolder, loaded: Loaded[Options]) -> None:
     lines = differences(folder, loaded)
     if lines:
         raise UserError(f"cannot resume {folder.path}: {'; '.join(lines)}")
 
 
-def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOptions:
+def merged_options(folder: RunFolder, loaded: Loaded[Options]) -> Options:
     """The run's options, with what may change (workers, folders, trackers) as given now.
 
     Raises:
         UserError: the stored options are not readable by this version.
     """
     stored, about = folder.read_about()
-    known = options_of(TrainOptions)
+    known = options_of(type(loaded.options))
     values = check_values(known, stored, str(folder.options), ranges=False)
     given = _given_now(loaded, about)
     values = {name: value for name, value in values.items() if known[name].scope != THIS_START}
@@ -226,7 +242,7 @@ def merged_options(folder: RunFolder, loaded: Loaded[TrainOptions]) -> TrainOpti
     if smoothing is not None:
         values["smoothing"] = smoothing
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
-    return build(TrainOptions, values)
+    return build(type(loaded.options), values)
 
 
 def notes_on_old_run(folder: RunFolder) -> list[str]:

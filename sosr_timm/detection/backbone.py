@@ -1,4 +1,4 @@
-"""The backbone of a detector: the feature maps of a classifier whose weights come from a run, from timm or torchvision."""
+"""The backbone of a detector: feature maps of a classifier with the weights of a run, of timm or of torchvision."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def create_backbone(options: DetectorOptions) -> tuple[nn.Module, Backbone]:
     else:
         model, backbone = _of_timm(options)
     if backbone.channels not in (1, 3):
-        raise UserError(f"--model {source} takes images of {backbone.channels} channels; detection has grey or RGB ones")
+        raise UserError(f"--model {source} takes images of {backbone.channels} channels; here they are grey or RGB")
     return model, backbone
 
 
@@ -112,7 +112,9 @@ def _of_timm(options: DetectorOptions) -> tuple[nn.Module, Backbone]:
         num_classes=classes or None,
     )
     if pretrained and not options.model.startswith(NO_LAYOUT) and not classes:
-        raise UserError(f"--model {options.model} has no published weights: add --no-pretrained or --initial-checkpoint")
+        raise UserError(
+            f"--model {options.model} has no published weights: add --no-pretrained or --initial-checkpoint FILE"
+        )
     channels = (published_config(options.model).get("input_size") or (3,))[0]
     info = SourceInfo(num_classes=1000, in_chans=channels)
     if options.initial_checkpoint:
@@ -232,7 +234,7 @@ class FeatureMaps(nn.Module):
         except (AssertionError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise UserError(
                 f"--model {name} cannot look at images of any size ({one_line(error)}); a transformer may need "
-                "--model-kwargs dynamic_img_size=True"
+                "--model-kwargs dynamic_img_size=True or strict_img_size=False"
             ) from None
         found = [(one.shape[1], 2 * PROBE // one.shape[3]) for one in maps]
         if found != list(zip(self.channels, self.strides, strict=True)):

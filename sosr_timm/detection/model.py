@@ -176,8 +176,8 @@ def create_detector(model: nn.Module, about: Backbone, num_classes: int, options
     """
     if options.negative_iou > options.positive_iou:
         raise UserError(
-            f"--negative-iou {options.negative_iou:g} is above --positive-iou {options.positive_iou:g}: an anchor would "
-            "be an object and background at once"
+            f"--negative-iou {options.negative_iou:g} is above --positive-iou {options.positive_iou:g}: an anchor "
+            "would be an object and background at once"
         )
     if options.grad_checkpointing:
         try:

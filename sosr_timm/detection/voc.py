@@ -89,7 +89,7 @@ def open_scenes(data_dir: str | None, splits: Sequence[str], class_map: str = ""
     devkit = root / DEVKIT
     if not devkit.is_dir():
         advice = "make it with: sosr-data prepare voc ARCHIVES DIRECTORY"
-        raise UserError(f"{root} has no {DEVKIT}: {advice}" if root.is_dir() else f"{root}: no such directory; {advice}")
+        raise UserError(f"{root}{f' has no {DEVKIT}' if root.is_dir() else ': no such directory'}; {advice}")
     classes = read_classes(class_map, root)
     numbers = {name: number for number, name in enumerate(classes)}
     scenes: list[Scene] = []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from sosr_timm.options.fields import FREE, THIS_START, flag, same_flag
 from sosr_timm.options.ranges import IMAGE_SIDE, POSITIVE, PROBABILITY, Range
@@ -150,6 +150,8 @@ class DetectionRunOptions:
 @dataclass
 class DetectionOptions:
     """All options of `sosr-detect`."""
+
+    program: ClassVar[str] = "sosr-detect"  # whose runs these are
 
     data: DetectionDataOptions = dataclasses.field(default_factory=DetectionDataOptions)
     model: DetectorOptions = dataclasses.field(default_factory=DetectorOptions)

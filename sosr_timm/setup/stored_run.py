@@ -68,6 +68,8 @@ def find_run(path: str | None, which: str) -> StoredRun | None:
     else:
         return None
     stored, about = folder.read_about()
+    if "program" in about:
+        raise UserError(f"{folder.path} is a run of {about['program']}, not of train.py")
     if not isinstance(about.get("image_format"), dict) or "num_classes" not in about:
         raise UserError(f"{folder.about} has no image format or number of classes: it is damaged")
     options = build(TrainOptions, check_values(options_of(TrainOptions), stored, str(folder.options), ranges=False))

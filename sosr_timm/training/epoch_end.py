@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 
 from timm.utils import distribute_bn
-from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.format import Position
 from sosr_timm.metrics.shots import GROUP_METRICS
 from sosr_timm.metrics.titles import LOWER_IS_BETTER
-from sosr_timm.setup.metric_names import TRAIN_LOSS, best_metric, in_columns, in_words, new_table
+from sosr_timm.setup.metric_names import TRAIN_LOSS, in_columns
 from sosr_timm.training.checkpointing import save
-from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.run import Run
 
 
@@ -42,7 +40,7 @@ def finish_epoch(run: Run) -> int:
     judged = metrics if run.evaluation is not None else {TRAIN_LOSS: means["loss"]}
     if judged:
         remember(run, epoch, judged)
-    run.schedule.start_epoch(epoch + 1, run.progress.last["value"] if judged else None)
+    run.schedule.start_epoch(epoch + 1, run.value_for_plateau(means, bool(judged)))
     write_epoch(run, epoch, lr, means, metrics)
     show_epoch(run, epoch, means, metrics)
     save(run)
@@ -64,28 +62,16 @@ def evaluate_all(run: Run) -> dict[str, float] | None:
         models["_ema"] = run.ema
     metrics: dict[str, float] = {}
     for suffix, model in models.items():
-        table = evaluate(
-            # A wrapped model would broadcast its buffers, for which every process would need as many batches.
-            model.module if isinstance(model, DistributedDataParallel) else model,
-            run.evaluation_loader,
-            run.evaluation,
-            run.processes,
-            channels_last=run.options.model.channels_last,
-            stop=lambda: bool(run.stop_signals.received()),
-            table=new_table(
-                run.options.task, run.evaluation, run.model.num_classes, run.processes.device, run.class_sizes
-            ),
-        )
-        if table is None:
+        found = run.evaluate(model)
+        if found is None:
             return None
-        found = table.compute()
         metrics.update({name + suffix: found[name] for name in (*run.metrics, *GROUP_METRICS) if name in found})
     return metrics
 
 
 def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
     """Keep the metrics of the last evaluation, and of the best one: by the EMA's value if there is one."""
-    name = best_metric(run.options)
+    name = run.best_metric
     value = metrics.get(f"{name}_ema", metrics[name])
     sign = -1 if name in LOWER_IS_BETTER else 1
     record = {"epoch": epoch, "checkpoint": Position(epoch + 1, 0).folder_name, "value": value, "metrics": metrics}
@@ -97,8 +83,7 @@ def remember(run: Run, epoch: int, metrics: dict[str, float]) -> None:
 
 def show_epoch(run: Run, epoch: int, means: dict[str, float], metrics: dict[str, float]) -> None:
     """Print the epoch's training loss, the metrics of its evaluation, where there was one, and the time left."""
-    task, classes = run.options.task, run.model.num_classes
-    shown = {suffix: in_words(task, metrics, classes, suffix) for suffix in ("", "_ema") if f"loss{suffix}" in metrics}
+    shown = {suffix: run.in_words(metrics, suffix) for suffix in ("", "_ema") if run.metrics[0] + suffix in metrics}
     items = [f"train loss {means['loss']:.4f}", *shown.get("", ()), *run.console.time_left(run.step)]
     run.console.epoch(epoch, items, shown.get("_ema", ()))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ import torch
 from timm.task import TrainingTask
 from timm.utils import unwrap_model
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.loaders.batch import Batch
@@ -21,13 +22,14 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.distributed.stop_signals import StopSignals
 from sosr_timm.losses.compose import ComposedLoss
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.metric_names import metric_names, parts_of_task
+from sosr_timm.setup.metric_names import best_metric, in_words, metric_names, new_table, parts_of_task
 from sosr_timm.setup.schedule import Schedule
 from sosr_timm.tracking.console import Console
 from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.tracking.stopwatch import Stopwatch
+from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.nonfinite import Guard
 
 
@@ -97,6 +99,45 @@ class Run:
         sizes = self.training.source.info.origin.get("class_sizes")
         shown = self.options.data.long_tail is not None and sizes and len(sizes) == self.model.num_classes
         return sizes if shown else None
+
+    @property
+    def best_metric(self) -> str:
+        """The metric that names the best epoch."""
+        return best_metric(self.options)
+
+    def in_words(self, metrics: dict[str, float], suffix: str = "") -> list[str]:
+        """The metrics of one set of weights as people read them; `suffix` is "" or "_ema"."""
+        return in_words(self.options.task, metrics, self.model.num_classes, suffix)
+
+    def evaluate(self, model: nn.Module, stop: Callable[[], bool] | None = None) -> dict[str, float] | None:
+        """Metrics of a model on the evaluation set, the same on every process; None where the pass was stopped.
+
+        Args:
+            model: the run's, or its EMA.
+            stop: asked before each batch; by default whether a signal came.
+        """
+        table = evaluate(
+            # A wrapped model would broadcast its buffers, for which every process would need as many batches.
+            model.module if isinstance(model, DistributedDataParallel) else model,
+            self.evaluation_loader,
+            self.evaluation,
+            self.processes,
+            channels_last=self.options.model.channels_last,
+            stop=stop or (lambda: bool(self.stop_signals.received())),
+            table=new_table(
+                self.options.task, self.evaluation, self.model.num_classes, self.processes.device, self.class_sizes
+            ),
+        )
+        return None if table is None else table.compute()
+
+    def value_for_plateau(self, means: dict[str, float], judged: bool) -> float | None:
+        """What a schedule that waits for a plateau follows after an epoch; None where nothing is known.
+
+        Args:
+            means: of the epoch's training loss and its parts.
+            judged: the epoch was evaluated, or is judged by its training loss.
+        """
+        return self.progress.last["value"] if judged else None
 
     def parts(self, result: dict[str, Tensor]) -> dict[str, Tensor]:
         """The parts of a batch's loss by name: those of the loss, and those that a distillation adds."""

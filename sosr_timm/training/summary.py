@@ -19,7 +19,6 @@ from sosr_timm.files import must_write, shortest
 from sosr_timm.options.load import Loaded, flatten, plain
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.metric_names import in_words
 from sosr_timm.text import counted, fitted, width_of
 from sosr_timm.tracking.console import logger, show_facts
 from sosr_timm.tracking.curves import CURVES, draw_curves
@@ -89,10 +88,9 @@ def finish(run: Run, signal_number: int) -> int:
 def show_metrics(run: Run, title: str, record: dict[str, Any]) -> None:
     """Print the metrics of the best or last epoch, and below them those of the EMA where there is one."""
     width, head = width_of(sys.stdout), f"{title} epoch {record['epoch']}:"
-    task, classes = run.options.task, run.model.num_classes
-    logger.info("%s", fitted(head, in_words(task, record["metrics"], classes), width))
-    if "loss_ema" in record["metrics"]:
-        of_ema = in_words(task, record["metrics"], classes, "_ema")
+    logger.info("%s", fitted(head, run.in_words(record["metrics"]), width))
+    if f"{run.metrics[0]}_ema" in record["metrics"]:
+        of_ema = run.in_words(record["metrics"], "_ema")
         logger.info("%s", fitted(f"{'EMA:':>{len(head)}}", of_ema, width))
 
 

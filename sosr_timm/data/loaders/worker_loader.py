@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import signal
 import tarfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -23,6 +24,7 @@ from sosr_timm.data.transforms.mixing import Mixing
 from sosr_timm.data.transforms.normalize import NormalisedBatches, Normalization
 from sosr_timm.errors import one_line
 
+Sample = TypeVar("Sample")
 # What Pillow and the readers raise for a file that is not a complete image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
 
@@ -35,6 +37,22 @@ def load_in_mode(source: ImageSource, index: int, mode: str) -> tuple[Image.Imag
     """
     image, label = source.load(index)
     return to_mode(image, mode), label
+
+
+def without_gaps(samples: Sequence[Sample | None]) -> list[Sample]:
+    """The samples of a batch, each unreadable one (None) replaced; empty where all are unreadable.
+
+    The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient. So the next
+    readable sample takes the place of an unreadable one; after the last readable one, the first does.
+    """
+    following = next((sample for sample in samples if sample is not None), None)
+    if following is None:
+        return []
+    filled = []
+    for sample in reversed(samples):
+        following = following if sample is None else sample
+        filled.append(following)
+    return filled[::-1]
 
 
 class TrainingBatches(Dataset):
@@ -105,17 +123,9 @@ class TrainingBatches(Dataset):
 
     @staticmethod
     def _stack(samples: list[tuple[Tensor, int | np.ndarray] | None]) -> tuple[Tensor, Tensor]:
-        readable = [sample for sample in samples if sample is not None]
-        if not readable:
+        filled = without_gaps(samples)
+        if not filled:
             return torch.empty(0), torch.empty(0, dtype=torch.int64)
-        # The batch keeps its size: mixing needs pairs, and each process must weigh the same in the gradient. So the
-        # next readable sample takes the place of an unreadable one; after the last readable one, the first does.
-        filled = []
-        following = readable[0]
-        for sample in reversed(samples):
-            following = following if sample is None else sample
-            filled.append(following)
-        filled.reverse()
         images = torch.stack([image for image, _ in filled])
         return images, stack_labels([label for _, label in filled])
 
