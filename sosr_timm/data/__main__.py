@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from sosr_timm.data.prepare.index_shards import check_shards, index_shards
 from sosr_timm.data.prepare.manifest import check_folder
 from sosr_timm.data.prepare.policy import extract_policy
 from sosr_timm.data.prepare.preparations import PREPARATIONS, find_preparation
@@ -25,6 +26,14 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if given.command == "policy":
             print(extract_policy(Path(given.source), given.function, Path(given.destination)))
+            return 0
+        if given.command == "index":
+            keys = given.input_key, given.target_key
+            for line in index_shards(given.shards, *keys, given.checksums, given.workers):
+                print(line)
+            return 0
+        if not Path(given.folder).is_dir() or any(Path(given.folder).glob("*.tar")):
+            print(check_shards(given.folder))
             return 0
         return _check(Path(given.folder))
     except UserError as error:
@@ -61,8 +70,22 @@ def _parser() -> argparse.ArgumentParser:
     policy.add_argument("source", help="FastAutoAugment/archive.py of the authors' repository")
     policy.add_argument("function", help="in it: fa_reduced_cifar10 for CIFAR")
     policy.add_argument("destination", help="file to write, ending in .yaml")
-    look = commands.add_parser("check", help="compare every file of a prepared directory with its hash")
-    look.add_argument("folder", help="that was prepared")
+    index = commands.add_parser("index", help="index tar shards (webdataset), so that --dataset wds/ can read them")
+    index.add_argument(
+        "shards",
+        nargs="+",
+        help="directory of shards or of directories of them, .tar file, or pattern 'a-{000..123}.tar'",
+    )
+    index.add_argument("--input-key", help="endings of the images ('jpg;jpeg;png;webp')")
+    index.add_argument(
+        "--target-key", help="ending of the labels: 'cls', or 'json/FIELD'; cls, else json/label, where not given"
+    )
+    index.add_argument(
+        "--checksums", action="store_true", help="keep the CRC-32 of each image, which is then compared at every load"
+    )
+    index.add_argument("--workers", type=int, default=1, help="processes that read shards (1)")
+    look = commands.add_parser("check", help="compare every file of a prepared directory, or of shards, with its hash")
+    look.add_argument("folder", help="that was prepared; or shards whose index has checksums")
     return parser
 
 

@@ -93,7 +93,10 @@ VALIDATE_REFUSED = {
     ),
 }
 
-_NO_STREAMS = Difference("also the streams hfids/, tfds/ and wds/, which are refused here", said=False)
+_NO_STREAMS = Difference(
+    "also the streams hfids/ and tfds/, which are refused here; wds/ is a stream there, read by position here",
+    said=False,
+)
 _LENGTH = Difference("the length of a data set that is a stream; ignored for others")
 TRAIN_DIFFERENT = {
     "dataset": _NO_STREAMS,

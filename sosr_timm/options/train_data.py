@@ -32,7 +32,8 @@ class DataOptions:
     data_dir: str | None = flag(None, "the data set, as a flag", scope=FREE)
     dataset: str = flag(
         "",
-        "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10'); empty: --data-dir alone",
+        "name of a data set ('digits', 'fashion_mnist', timm's 'torch/cifar10', 'wds/' for tar shards); empty: "
+        "--data-dir alone",
         any_case=True,
     )
     train_split: str = flag("train", "split to train on")

@@ -10,6 +10,7 @@ from sosr_timm.data.sources.hugging_face import open_hugging_face
 from sosr_timm.data.sources.names import DATASETS, is_training_split
 from sosr_timm.data.sources.paths import find_split, open_path
 from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
+from sosr_timm.data.sources.shards import open_shards
 from sosr_timm.data.sources.source import ImageSource, PairSource, SourceInfo
 from sosr_timm.errors import UserError
 
@@ -18,7 +19,6 @@ TORCHVISION_WITH_TWO_SPLITS = ("cifar10", "cifar100", "mnist", "kmnist", "qmnist
 STREAMS = {
     "hfids": "hfds/NAME reads the same data sets by index",
     "tfds": "write its images into class directories, or a tar file of them, and name that with --data-dir",
-    "wds": "unpack its shards into class directories, or a tar file of them, and name that with --data-dir",
 }
 
 
@@ -34,8 +34,8 @@ def open_source(
     """The images of a split.
 
     Args:
-        dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME" or "hfds/NAME"; "" or "folder"
-            for the images at `root`.
+        dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME", "hfds/NAME" or "wds/"; "" or
+            "folder" for the images at `root`.
         root: path of the data.
         split: "train", "validation" or one of their synonyms, or another split's name.
         download: let torchvision fetch what is missing.
@@ -50,6 +50,8 @@ def open_source(
     reading = reading or ReaderOptions()
     if dataset in ("", "folder"):
         return open_path(root, split, class_map, reading)
+    if prefix == "wds":
+        return open_shards(root, split, class_map, reading)
     if class_map and prefix != "hfds":
         raise UserError(
             f"--class-map is for class directories, archives and tables; data set '{dataset}' numbers its own classes"
@@ -71,7 +73,7 @@ def open_source(
     try:
         DATASETS[dataset]
     except ValueError as error:
-        raise UserError(f"{error} (or a path with --data-dir, timm's torch/NAME, hfds/NAME)") from None
+        raise UserError(f"{error} (or a path with --data-dir, timm's torch/NAME, hfds/NAME, wds/)") from None
     raise AssertionError("a registered name was not found")
 
 

@@ -90,6 +90,13 @@ class ImageSource(ABC):
             digest.update(self.name(index).encode("utf-8", "surrogateescape") + b"\0")
         return digest.hexdigest()
 
+    def shard_ends(self) -> np.ndarray | None:
+        """(S,) int64: the position after the last image of each shard, where the images are stored in shards."""
+        return None
+
+    def stay_in_shards(self) -> None:  # noqa: B027 - most sources have none
+        """Expect loads that stay in a few shards for a while, so that a shard is best read ahead as a whole."""
+
 
 class ArraySource(ImageSource):
     """A data set in memory.
@@ -218,6 +225,16 @@ class Subset(ImageSource):
     def key(self, index: int) -> str:
         return self.source.key(int(self.indices[index]))
 
+    def shard_ends(self) -> np.ndarray | None:
+        ends = self.source.shard_ends()
+        if ends is None or (np.diff(self.indices) < 0).any():
+            return None
+        ends = np.searchsorted(self.indices, ends, side="left").astype(np.int64)
+        return ends[np.diff(ends, prepend=0) > 0]
+
+    def stay_in_shards(self) -> None:
+        self.source.stay_in_shards()
+
 
 def spread(source: ImageSource, count: int | None) -> ImageSource:
     """`count` samples of a source, spread over it evenly, because class directories are sorted by class.
@@ -264,3 +281,13 @@ class Joined(ImageSource):
     def key(self, index: int) -> str:
         source, place = self._find(index)
         return source.key(place)
+
+    def shard_ends(self) -> np.ndarray | None:
+        ends = [source.shard_ends() for source in self.sources]
+        if any(part is None for part in ends):
+            return None
+        return np.concatenate([part + end - part[-1] for part, end in zip(ends, self.ends, strict=True)])
+
+    def stay_in_shards(self) -> None:
+        for source in self.sources:
+            source.stay_in_shards()

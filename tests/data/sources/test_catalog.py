@@ -151,8 +151,11 @@ def test_parts_that_do_not_belong_together(tmp_path):
         ("fashion-mnist", "unknown data set 'fashion-mnist': did you mean 'fashion_mnist'?"),
         ("torch", "unknown data set 'torch': known: aircraft, cifar10, cifar100, cub200, digits, fashion_mnist, "),
         ("imagenett", "unknown data set 'imagenett': did you mean 'imagenet'"),
-        ("wds/name", "data set 'wds/name': streams have no fixed order, so a run on one could not be resumed exactly"),
-        ("tfds/name", "data set 'tfds/name': streams"),
+        ("wds/", "--dataset wds/ needs the directory of the shards, or a pattern of them: --data-dir SHARDS"),
+        (
+            "tfds/name",
+            "data set 'tfds/name': streams have no fixed order, so a run on one could not be resumed exactly",
+        ),
         ("HFIDS/name", "data set 'HFIDS/name': streams"),
         ("", "no data: name a directory (train.py DATA or --data-dir) or a data set (--dataset digits)"),
         ("folder", "no data: name a directory"),
