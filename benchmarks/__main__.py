@@ -14,7 +14,7 @@ import time
 
 from tools.checkout import ROOT
 
-BENCHMARKS = ("bench_loss", "bench_loader", "bench_step", "bench_train", "bench_validate")
+BENCHMARKS = ("bench_loss", "bench_loader", "bench_step", "bench_recording", "bench_train", "bench_validate")
 
 
 def run(*command: str) -> None:

@@ -19,7 +19,8 @@ from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.files import must_write, write_json, write_text
 
 OPTIONS, ABOUT, RESULT, LABELS = "options.yaml", "run.json", "result.json", "training_labels.safetensors"
-METRICS, SUMMARY = "metrics.jsonl", "summary.csv"
+METRICS, SUMMARY, CONFIDENCE = "metrics.jsonl", "summary.csv", "confidence.csv"
+IMAGE_ENTROPY = "image_entropy.safetensors"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 PATIENCE = 30.0  # seconds; as long as torchrun gives its processes to end
 
@@ -35,6 +36,7 @@ class RunFolder:
         self.about = path / ABOUT
         self.metrics = path / METRICS
         self.summary = path / SUMMARY
+        self.confidence = path / CONFIDENCE
         self.checkpoints = path / CHECKPOINTS
 
     @property

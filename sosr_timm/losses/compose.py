@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sosr_timm.losses.base import BASES, Base, Penalty, check_number, is_training, working_precision
-from sosr_timm.losses.fused import fused_loss
+from sosr_timm.losses.fused import fused_loss, plain_value
 from sosr_timm.losses.keywords import context_of, keywords_of
 from sosr_timm.losses.reminder import Reminder
 from sosr_timm.losses.spec import LossSpec, TermSpec, builder_of, check_combination, parse_loss
@@ -207,6 +207,23 @@ class ComposedLoss(nn.Module):
             parts = {**parts, name: share.detach(), **logged}
             value = value + share
         return value, parts
+
+    def gradient(self, logits: Tensor, target: Tensor) -> Tensor:
+        """Compute the gradient of the loss of a batch at its logits by torch operations, without counting the batch.
+
+        For where autograd's own is out of reach, as in a compiled training step.
+
+        Args:
+            logits: (M, K) floating point; their graph is not touched.
+            target: as in `forward`.
+
+        Returns:
+            (M, K), float32 for half-precision logits.
+        """
+        labels = self.read_labels(logits, target)
+        with torch.enable_grad(), without_autocast(logits.device.type):
+            leaf = working_precision(logits.detach()).requires_grad_()
+            return torch.autograd.grad(plain_value(self.base, self.penalties, labels)(leaf), leaf)[0]
 
     def read_labels(self, logits: Tensor, target: Tensor, sample_weight: Tensor | None = None) -> Labels:
         """Read the target of (M, K) logits and check it against the arguments of the loss.

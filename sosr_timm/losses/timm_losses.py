@@ -74,6 +74,9 @@ class TimmLoss(Base):
             raise ValueError(f"{self.loss_type} takes class indices, it does not support Mixup/CutMix")
         return self.criterion(logits, labels.dense.to(logits.dtype)), {}
 
+    def value(self, logits: Tensor, labels: Labels) -> Tensor:
+        return self(logits, labels)[0]
+
 
 def adapter(loss_type: str) -> Callable[..., TimmLoss]:
     """Return a constructor whose signature is the part of timm's that belongs to `loss_type`."""

@@ -155,6 +155,14 @@ class RunOptions:
     tta: int = flag(
         0, "evaluate this many views of each image and average their logits, up to 10; 0: one", allowed=Range(0, 10)
     )
+    record_confidence: str | None = flag(
+        None,
+        "record for each epoch how many training samples are over-confident, their images' entropy and the gradient at "
+        "the logits: in the training step ('training'), and also in a pass over clean images after it ('clean')",
+        const="training",
+        choices=("training", "clean"),
+        scope=FREE,
+    )
     save_images: bool = flag(False, "store the last batch of each log interval as a picture", scope=FREE)
     log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)

@@ -142,7 +142,6 @@ def make_batches(
     device, rank = processes.device, processes.rank
     # timm's prefetcher normalises batches on the device; --no-prefetcher leaves it to the loader processes.
     as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
-    of_image = make_evaluation_transform(form, options.run.tta, as_bytes)
     sizes = formats(form, options.sizes)
     for size, samples in zip(sizes, batch_sizes(options.sizes, options.optimizer.batch_size), strict=True):
         check_memory(size, samples, device)
@@ -170,10 +169,23 @@ def make_batches(
         )
     if evaluation is None:
         return batches, None
+    return batches, evaluation_by_workers(options, evaluation, form, order, device, options.run.tta)
+
+
+def evaluation_by_workers(
+    options: TrainOptions,
+    source: ImageSource,
+    form: ImageFormat,
+    order: EvaluationOrder,
+    device: torch.device,
+    tta: int,
+) -> Iterable[Batch]:
+    """Images as an evaluation sees them, made by loader processes; with `tta` above 1 as many views of each."""
     check_workers(options.data.workers)
-    of_evaluation = EvaluationBatches(evaluation, of_image, form.image_mode, order)
+    as_bytes = not options.data.no_prefetcher and form.image_mode in BYTE_MODES
+    batches = EvaluationBatches(source, make_evaluation_transform(form, tta, as_bytes), form.image_mode, order)
     normalisation = Normalization(form, device) if as_bytes else None
-    return batches, evaluation_loader(of_evaluation, options.data.workers, options.data.pin_mem, normalisation)
+    return evaluation_loader(batches, options.data.workers, options.data.pin_mem, normalisation)
 
 
 def make_mixing(

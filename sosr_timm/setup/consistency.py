@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from sosr_timm.data.transforms.timm_policies import check_policy_name
 from sosr_timm.errors import UserError
-from sosr_timm.options.task import TaskOptions
+from sosr_timm.options.task import TaskOptions, is_multi_label
 from sosr_timm.options.train import AugmentationOptions, ScheduleOptions, TrainOptions
 from sosr_timm.setup.distillation import check_distillation
 from sosr_timm.setup.metric_names import best_metric
@@ -27,6 +27,8 @@ def check_options(options: TrainOptions, resumed: bool = False) -> None:
     check_views(options)
     check_distillation(options.task)
     best_metric(options)
+    if options.run.record_confidence and is_multi_label(options.task):
+        raise UserError("--record-confidence counts p_y of one class per image, which --task multilabel does not have")
     if options.run.recovery_interval and options.run.checkpoint_every:
         raise UserError("--recovery-interval and --checkpoint-every mean the same: give one of them")
     if not resumed:

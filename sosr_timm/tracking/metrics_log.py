@@ -1,4 +1,4 @@
-"""metrics.jsonl and summary.csv: what a run writes, line by line."""
+"""metrics.jsonl, summary.csv and confidence.csv: what a run writes, line by line."""
 
 from __future__ import annotations
 
@@ -16,37 +16,43 @@ from sosr_timm.errors import reason_of
 
 
 class MetricsLog:
-    """metrics.jsonl and summary.csv, appended to; on resume cut back to the checkpoint.
+    """metrics.jsonl and tables, appended to; on resume cut back to the checkpoint.
 
-    Everything in summary.csv, and everything in metrics.jsonl but the key "timing", is the same for a run that
+    Everything in a table, and everything in metrics.jsonl but the key "timing", is the same for a run that
     was stopped and one that was not.
 
     Args:
         folder: of the run.
         columns: of summary.csv, in order.
+        confidence: columns of confidence.csv.
     """
 
-    def __init__(self, folder: RunFolder, columns: tuple[str, ...]):
+    def __init__(self, folder: RunFolder, columns: tuple[str, ...], confidence: tuple[str, ...] = ()):
         self.folder, self.columns = folder, columns
+        self.tables = {folder.summary: columns, folder.confidence: confidence}
         self._pending: dict[Path, str] = {}
 
     def line(self, record: dict[str, Any]) -> None:
         """Append one JSON line."""
         self._append(self.folder.metrics, json.dumps(record) + "\n")
 
-    def row(self, values: dict[str, Any]) -> None:
-        """Append one row of the table, after its header where it is the first.
+    def row(self, values: dict[str, Any], table: Path | None = None) -> None:
+        """Append one row of a table, after its header where it is the first.
+
+        Args:
+            values: by column.
+            table: its file; summary.csv where not given.
 
         Raises:
             ValueError: a value that has no column.
         """
-        text = io.StringIO()
-        writer = csv.DictWriter(text, self.columns, lineterminator="\n")
-        written = self.folder.summary.exists() and self.folder.summary.stat().st_size
-        if not written and not self._pending.get(self.folder.summary):
+        text, table = io.StringIO(), table or self.folder.summary
+        writer = csv.DictWriter(text, self.tables[table], lineterminator="\n")
+        written = table.exists() and table.stat().st_size
+        if not written and not self._pending.get(table):
             writer.writeheader()
         writer.writerow(values)
-        self._append(self.folder.summary, text.getvalue())
+        self._append(table, text.getvalue())
 
     def rename_old_columns(self) -> None:
         """Give a table of an older version today's names, which are as long: EMA's values had a suffix, not the others.
@@ -94,8 +100,10 @@ class MetricsLog:
             OSError: lines could not be written yet.
         """
         sizes = {}
-        for path in (self.folder.metrics, self.folder.summary):
+        for path in (self.folder.metrics, *self.tables):
             self._write_pending(path)
+            if not path.exists() and path == self.folder.confidence:
+                continue  # of a run that records none
             if not path.exists():
                 sizes[path.name] = 0
                 continue
@@ -107,7 +115,7 @@ class MetricsLog:
     def cut(self, sizes: dict[str, int]) -> None:
         """Drop what was written after a checkpoint; the resumed run writes it again."""
         self.rename_old_columns()
-        for path in (self.folder.metrics, self.folder.summary):
+        for path in (self.folder.metrics, *self.tables):
             if path.exists() and path.stat().st_size > sizes.get(path.name, 0):
                 os.truncate(path, sizes.get(path.name, 0))
 

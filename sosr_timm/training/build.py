@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from timm.layers import set_fast_norm
+from timm.task import ClassificationTask
 
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.order.order import EvaluationOrder
@@ -12,7 +13,7 @@ from sosr_timm.distributed.stop_signals import StopSignals
 from sosr_timm.metrics.titles import LOWER_IS_BETTER
 from sosr_timm.options.task import is_multi_label
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.setup.batches import make_batches, make_mixing
+from sosr_timm.setup.batches import evaluation_by_workers, make_batches, make_mixing
 from sosr_timm.setup.consistency import check_options
 from sosr_timm.setup.datasets import open_sources
 from sosr_timm.setup.image_format import image_format
@@ -29,6 +30,7 @@ from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.tracking.stopwatch import Stopwatch
+from sosr_timm.training.confidence import CLEAN, COLUMNS, CleanImages, ConfidenceRecord
 from sosr_timm.training.nonfinite import Guard
 from sosr_timm.training.run import Progress, Run
 
@@ -91,6 +93,13 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
     names = (*loss.parts, *parts_of_task(options.task))
     columns = [f"train_{name}" for name in ("loss", *names)]
     columns += evaluation_columns(options)
+    clean_images = None
+    if options.run.record_confidence == CLEAN:
+        size = options.optimizer.validation_batch_size or batch_size
+        of_clean = EvaluationOrder(len(training_source), size, processes.count, processes.rank)
+        of_workers = evaluation_by_workers(options, training_source, form, of_clean, processes.device, tta=0)
+        clean_images = CleanImages(of_clean, of_workers)
+    compiled = bool(options.model.torchcompile) and isinstance(task, ClassificationTask)  # see compile_step
     return Run(
         options=options,
         processes=processes,
@@ -106,7 +115,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
         evaluation_loader=of_evaluation,
         image_format=form,
         meters=Meters(names, processes.device),
-        metrics_log=MetricsLog(folder, ("epoch", *columns, "lr")),
+        metrics_log=MetricsLog(folder, ("epoch", *columns, "lr"), COLUMNS),
         stop_signals=StopSignals(processes, str(options.run.recovery_interval or options.run.checkpoint_every)),
         progress=Progress(epoch=options.schedule.start_epoch or 0),
         console=Console(processes.is_main, updates * min(epochs, options.schedule.stop_epoch or epochs)),
@@ -115,4 +124,8 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
             folder.path / "images" if options.run.save_images and processes.is_main else None, form
         ),
         guard=Guard(names, options.run.on_nonfinite, options.data.max_bad_images, len(training_source), processes),
+        confidence=ConfidenceRecord(
+            options.run.record_confidence, processes.device, loss.gradient if compiled else None
+        ),
+        clean_images=clean_images,
     )

@@ -158,6 +158,8 @@ def _rank_state(run: Run) -> dict[str, Any]:
         "loss": dict(run.loss.state_dict()),
         "unreadable": run.guard.unreadable,
     }
+    if run.confidence.mode:
+        state["confidence"] = run.confidence.state_dict()
     if run.processes.count > 1:
         state["buffers"] = dict(run.model.named_buffers())
         state["ema_buffers"] = {} if run.ema is None else dict(run.ema.named_buffers())
@@ -326,16 +328,20 @@ def _check_threads(run: Run, shared: dict[str, Any]) -> list[str]:
 def _restore_rank(run: Run, ranks: list[dict[str, Any]]) -> None:
     rank, same = run.processes.rank, len(ranks) == run.processes.count
     mine = ranks[rank] if same else ranks[0]
-    loss, meters = mine["loss"], mine["meters"]
+    loss, meters, confidence = mine["loss"], mine["meters"], mine.get("confidence")
     if not same:
         # The first process carries the sums of all, which are added up at the end of the epoch.
         share = 1.0 if rank == 0 else 0.0
         loss = loss | {name: share * sum(other["loss"][name] for other in ranks) for name in run.loss.additive_state}
         meters = meters | {"interval": share * sum(other["meters"]["interval"] for other in ranks)}
+        if confidence:
+            confidence = {"sums": share * sum(other["confidence"]["sums"] for other in ranks)}
     names = mine["unreadable"] if same else [name for other in ranks for name in other["unreadable"]]
     run.guard.unreadable = names if same or rank == 0 else []
     run.loss.load_state_dict(loss)
     run.meters.load_state_dict(meters)
+    if confidence and run.confidence.mode:
+        run.confidence.load_state_dict(confidence)
     if same:
         for model, key in ((run.model, "buffers"), (run.ema, "ema_buffers")):
             buffers = {} if model is None else dict(model.named_buffers())

@@ -11,6 +11,7 @@ from sosr_timm.metrics.shots import GROUP_METRICS
 from sosr_timm.metrics.titles import LOWER_IS_BETTER
 from sosr_timm.setup.metric_names import TRAIN_LOSS, in_columns
 from sosr_timm.training.checkpointing import save
+from sosr_timm.training.confidence_pass import clean_pass
 from sosr_timm.training.run import Run
 
 
@@ -31,6 +32,14 @@ def finish_epoch(run: Run) -> int:
             return run.stop_signals.received()
         metrics = found
         run.progress.seconds += time.perf_counter() - started
+    clean = None
+    if run.clean_images is not None:
+        started = time.perf_counter()
+        clean = clean_pass(run, run.model)
+        if clean is None:
+            save(run)
+            return run.stop_signals.received()
+        run.progress.seconds += time.perf_counter() - started
     # As timm's: with --sched-on-updates the rate of the update to come.
     run.schedule.set(epoch, run.updates_per_epoch)
     lr = run.lr
@@ -42,6 +51,10 @@ def finish_epoch(run: Run) -> int:
         remember(run, epoch, judged)
     run.schedule.start_epoch(epoch + 1, run.value_for_plateau(means, bool(judged)))
     write_epoch(run, epoch, lr, means, metrics)
+    if run.confidence.mode:
+        values = run.confidence.read_epoch(run.processes.sum, clean)
+        if run.processes.is_main:
+            run.metrics_log.row({"epoch": epoch, **values}, run.folder.confidence)
     show_epoch(run, epoch, means, metrics)
     save(run)
     return run.stop_signals.received()

@@ -70,6 +70,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         seed_everything(run.options.run.seed, STEP, run.progress.epoch, batch.position, run.processes.rank)
         with run.task.no_sync() if position < count - 1 else nullcontext():
             result = run.task(images, target)
+            run.confidence.watch(batch, result, target)
             run.processes.accelerator.backward(result["loss"] * run.loss_scale(batch) / count)
         parts = run.parts(result)
         run.meters.add(result["loss"], parts)

@@ -21,6 +21,7 @@ from sosr_timm.tracking.trackers import check_trackers, start_trackers, trackers
 from sosr_timm.training.advice import advising
 from sosr_timm.training.build import build_run
 from sosr_timm.training.checkpointing import restore, save
+from sosr_timm.training.confidence_pass import start_recording
 from sosr_timm.training.dry_run import dry_run
 from sosr_timm.training.foreign import continue_from
 from sosr_timm.training.loop import train
@@ -92,6 +93,7 @@ def train_in(
     with must_write(f"run folder {folder.path}"):
         start_trackers(processes.accelerator, options.run, folder, flatten(options), run.step)
     show_notes(notes_of(run))
+    start_recording(run)
     announce(run, checkpoint)
     with advising(run):
         signal_number = train(run)

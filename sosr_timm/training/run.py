@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -29,6 +29,7 @@ from sosr_timm.tracking.meters import Meters
 from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.tracking.stopwatch import Stopwatch
+from sosr_timm.training.confidence import CleanImages, ConfidenceRecord
 from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.nonfinite import Guard
 
@@ -82,6 +83,8 @@ class Run:
     stopwatch: Stopwatch
     guard: Guard
     saved_images: SavedImages
+    confidence: ConfidenceRecord = field(default_factory=ConfidenceRecord, kw_only=True)
+    clean_images: CleanImages | None = field(default=None, kw_only=True)
 
     @property
     def evaluation_images(self) -> int:
@@ -164,8 +167,8 @@ class Run:
         return sum(rates) / len(rates)
 
     def state_of_forward(self) -> list[Tensor]:
-        """The tensors that a training forward pass changes."""
-        return [*self.model.buffers(), *self.loss.buffers(), self.meters.interval]
+        """The tensors that the forward and backward passes of training change, besides gradients."""
+        return [*self.model.buffers(), *self.loss.buffers(), self.meters.interval, *self.confidence.state]
 
     @property
     def model(self) -> nn.Module:

@@ -1,5 +1,6 @@
 """Two real processes: the same evaluation and soft labels as one, exact resumption, a change of their number."""
 
+import csv
 import json
 import os
 import signal
@@ -36,9 +37,22 @@ ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1
 @pytest.fixture(scope="module")
 def straight(tmp_path_factory) -> RunFolder:
     output = tmp_path_factory.mktemp("two") / "straight"
-    ended = train_processes(*OLS, "--batch-size", "4", "--output", output, processes=2)
+    recording = ("--record-confidence", "clean")
+    ended = train_processes(*OLS, *recording, "--batch-size", "4", "--output", output, processes=2)
     assert ended.returncode == 0, ended.stderr
     return only_run(output)
+
+
+def recorded(run: RunFolder) -> list[dict[str, str]]:
+    with open(run.confidence, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_two_processes_record_each_sample_once(straight):
+    rows = recorded(straight)
+    assert [row["samples"] for row in rows] == ["56", "56"]
+    assert all(0 < float(row["gradient_norm"]) < 2 for row in rows)
+    assert all(int(row["clean_above_0.5"]) <= 56 for row in rows)
 
 
 def evaluate(run: RunFolder, processes: int) -> dict:
@@ -70,6 +84,7 @@ def test_two_processes_resume_bit_for_bit(straight, tmp_path):
     ended = train_processes("--resume", copy.path, processes=2)
     assert ended.returncode == 0, ended.stderr
     assert_same_run(straight, copy)
+    assert straight.confidence.read_bytes() == copy.confidence.read_bytes()
 
 
 def test_one_process_goes_on_where_two_stopped_and_says_so(straight, tmp_path, capsys):
@@ -83,6 +98,7 @@ def test_one_process_goes_on_where_two_stopped_and_says_so(straight, tmp_path, c
     (following,) = [path for path in checkpoint_folders(copy.checkpoints) if path.name > middle][-1:]
     after = tensors_of(following)["rank0.safetensors:loss.base.correct_count"]
     assert torch.all(after >= sums), "the statistics of the half epoch were lost"
+    assert recorded(copy)[0]["samples"] == "56", "what two processes recorded of the half epoch was lost"
 
 
 def test_another_global_batch_is_refused(straight):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,12 +32,14 @@ class Batch(NamedTuple):
         images: (M, C, H, W) float32; uint8 until they are normalised.
         target: (M,) int64, or (M, K) float32 where images have many labels or the batch went through Mixup or CutMix.
         unreadable: images that could not be read.
+        indices: positions of a training batch's images in the data set; a batch of several views has each once.
     """
 
     position: int
     images: Tensor
     target: Tensor
     unreadable: tuple[Unreadable, ...]
+    indices: Sequence[int] = ()
 
 
 def stack_labels(labels: list[int | np.ndarray]) -> Tensor:

@@ -172,7 +172,7 @@ class DeviceTrainingBatches:
             images, target = self._augment(index, draws.rows(index), epoch, key.batch), self.images.labels[index]
             if self.mixing is not None:
                 images, target = self.mixing(images, target, self.seed, epoch, key.batch, self.rank)
-            yield Batch(key.batch, images, target, ())
+            yield Batch(key.batch, images, target, (), key.indices)
 
     def _augment(self, index: Tensor, draws: Draws, epoch: int, batch: int) -> Tensor:
         data = self.images

@@ -27,6 +27,7 @@ from sosr_timm.errors import one_line
 Sample = TypeVar("Sample")
 # What Pillow and the readers raise for a file that is not a complete image.
 UNREADABLE = (OSError, ValueError, SyntaxError, EOFError, Image.DecompressionBombError, tarfile.TarError)
+Readable = tuple[Tensor, int | np.ndarray, int]  # image, label, position in the data set
 
 
 def load_in_mode(source: ImageSource, index: int, mode: str) -> tuple[Image.Image, int | np.ndarray]:
@@ -95,7 +96,7 @@ class TrainingBatches(Dataset):
         return iter(loader if self.form is None else NormalisedBatches(loader, Normalization(self.form, self.device)))
 
     def __getitem__(self, key: BatchKey) -> Batch:
-        samples: list[tuple[Tensor, int | np.ndarray] | None] = []
+        samples: list[Readable | None] = []
         unreadable = []
         for place, index in enumerate(key.indices):
             try:
@@ -106,15 +107,15 @@ class TrainingBatches(Dataset):
                 continue
             copy = key.copies[place] if key.copies else 0
             seed_cpu(self.seed, SAMPLE, key.epoch, index, *((copy,) if copy else ()))
-            samples.append((self._transform_at(place, key)(image), label))
-        images, target = self._stack(samples)
+            samples.append((self._transform_at(place, key)(image), label, index))
+        images, target, indices = self._stack(samples)
         if images.ndim == 5:
             images, target = in_splits(images, target)
         if self.mixing is not None and len(images):
             if self.form is not None:
                 images = Normalization(self.form)(images)
             images, target = self.mixing(images, target, self.seed, key.epoch, key.batch, self.rank)
-        return Batch(key.batch, images, target, tuple(unreadable))
+        return Batch(key.batch, images, target, tuple(unreadable), indices)
 
     def _transform_at(self, place: int, key: BatchKey) -> Transform:
         """The transform of a place in a batch."""
@@ -122,12 +123,12 @@ class TrainingBatches(Dataset):
         return (self.first_half if spared else self.transforms)[key.choice]
 
     @staticmethod
-    def _stack(samples: list[tuple[Tensor, int | np.ndarray] | None]) -> tuple[Tensor, Tensor]:
+    def _stack(samples: list[Readable | None]) -> tuple[Tensor, Tensor, tuple[int, ...]]:
         filled = without_gaps(samples)
         if not filled:
-            return torch.empty(0), torch.empty(0, dtype=torch.int64)
-        images = torch.stack([image for image, _ in filled])
-        return images, stack_labels([label for _, label in filled])
+            return torch.empty(0), torch.empty(0, dtype=torch.int64), ()
+        images = torch.stack([image for image, _, _ in filled])
+        return images, stack_labels([label for _, label, _ in filled]), tuple(index for _, _, index in filled)
 
 
 class EvaluationBatches(Dataset):
