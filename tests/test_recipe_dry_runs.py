@@ -6,9 +6,11 @@ import shlex
 
 import pytest
 
+from sosr_timm.data.prepare.preparations import PREPARATIONS
 from sosr_timm.data.prepare.run import prepare
 from sosr_timm.training.dry_run import UPDATES
 from tests.data.archives import SMALL, small
+from tests.data.debian_root import debian_root
 from tests.test_recipes import RECIPES, commands_of, key_of, options_of_recipe
 from tests.training.harness import train_here
 
@@ -24,6 +26,9 @@ def folder_of(tmp_path_factory):
     @functools.cache
     def made(name: str) -> str:
         folder = tmp_path_factory.mktemp(name)
+        if name == "glyphs":
+            prepare(PREPARATIONS[name], debian_root(folder / "debian"), folder / "made", allow_subset=True)
+            return str(folder / "made")
         each = 20 if name == "cifar10" else 1  # a long tail of 0.01 wants 100 images of a class
         prepare(small(name, folder / "archives", each), folder / "archives", folder / "made")
         return str(folder / "made")
@@ -36,7 +41,7 @@ def test_a_recipe_plans_its_run_and_makes_two_updates(path, folder_of, tmp_path,
     options = options_of_recipe(path)
     words = shlex.split(commands_of(path)[0])
     dataset = options.data.dataset or "imagenet"
-    if dataset in SMALL:
+    if dataset in SMALL or dataset == "glyphs":
         words = [*words, "--data-dir", folder_of(dataset)]
     output = tmp_path / "runs"
     assert train_here(*words, *ON_A_CPU, "--dry-run", "--output", output) == 0

@@ -6,11 +6,14 @@ import argparse
 import sys
 from pathlib import Path
 
+from sosr_timm.data.prepare.glyph_packages import listed_packages
 from sosr_timm.data.prepare.index_shards import check_shards, index_shards
 from sosr_timm.data.prepare.manifest import check_folder
 from sosr_timm.data.prepare.policy import extract_policy
 from sosr_timm.data.prepare.preparations import PREPARATIONS, find_preparation
 from sosr_timm.data.prepare.run import prepare
+from sosr_timm.data.prepare.sources import how_to_get
+from sosr_timm.data.prepare.spec import Preparation
 from sosr_timm.errors import UserError
 
 EXIT_USER_ERROR = 2
@@ -22,7 +25,11 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         if given.command == "prepare":
             preparation = find_preparation(given.name)
-            print(prepare(preparation, Path(given.source), Path(given.destination), given.allow_subset))
+            source, destination = _places(preparation, given.source, given.destination)
+            print(prepare(preparation, source, destination, given.allow_subset))
+            return 0
+        if given.command == "packages":
+            print(" ".join(package.name for package in listed_packages()))
             return 0
         if given.command == "policy":
             print(extract_policy(Path(given.source), given.function, Path(given.destination)))
@@ -44,6 +51,20 @@ def main(arguments: list[str] | None = None) -> int:
         return 130
 
 
+def _places(preparation: Preparation, source: str | None, destination: str | None) -> tuple[Path, Path]:
+    """The two paths of a preparation, with its defaults where the command line has none.
+
+    Raises:
+        UserError: one is missing and has no default.
+    """
+    found = Path(source) if source else preparation.default_source
+    target = Path(destination) if destination else preparation.default_destination and preparation.default_destination()
+    if found is None or target is None:
+        missing = "source and the destination" if found is None else "destination"
+        raise UserError(f"{preparation.spec.name}: name the {missing}; {how_to_get(preparation.spec)}")
+    return found, target
+
+
 def _check(folder: Path) -> int:
     wrong = check_folder(folder)
     for line in wrong:
@@ -59,13 +80,23 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True)
     make = commands.add_parser("prepare", help="make a checked directory from official archives")
     make.add_argument("name", help=f"of the data set: {', '.join(PREPARATIONS)}")
-    make.add_argument("source", help="an archive, the directory that holds the archives, or an unpacked copy")
-    make.add_argument("destination", help="the directory to make, for --data-dir")
+    make.add_argument(
+        "source",
+        nargs="?",
+        help="an archive, the directory that holds the archives, or an unpacked copy; of glyphs, the root of a Debian "
+        "system (default: /)",
+    )
+    make.add_argument(
+        "destination",
+        nargs="?",
+        help="the directory to make, for --data-dir (default of glyphs: the one that --dataset glyphs opens)",
+    )
     make.add_argument(
         "--allow-subset",
         action="store_true",
         help="take archives and counts that are not the official ones; the directory is marked as a part of the set",
     )
+    commands.add_parser("packages", help="print the names of the Debian packages that glyphs is made from")
     policy = commands.add_parser("policy", help="make a policy file for --aa from Fast AutoAugment's archive.py")
     policy.add_argument("source", help="FastAutoAugment/archive.py of the authors' repository")
     policy.add_argument("function", help="in it: fa_reduced_cifar10 for CIFAR")

@@ -30,6 +30,7 @@ KNOWN = {
     "imagenet": ("ImageNet-1k", "ILSVRC/imagenet-1k"),
     "tiny_imagenet": ("Tiny ImageNet", "zh-plus/tiny-imagenet"),
     "digits": ("scikit-learn's digits", ""),
+    "glyphs": ("Glyphs of Debian's fonts", ""),
 }
 
 

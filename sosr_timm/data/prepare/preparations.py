@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
-from sosr_timm.data.prepare import aircraft, cifar, cub200, flowers102, imagenet, stanford_cars, tiny_imagenet, voc
+from sosr_timm.data.prepare import (
+    aircraft,
+    cifar,
+    cub200,
+    flowers102,
+    glyphs,
+    imagenet,
+    stanford_cars,
+    tiny_imagenet,
+    voc,
+)
 from sosr_timm.data.prepare.spec import Preparation
 from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
@@ -19,6 +29,7 @@ PREPARATIONS: dict[str, Preparation] = {
         flowers102.PREPARATION,
         aircraft.PREPARATION,
         voc.PREPARATION,
+        glyphs.PREPARATION,
     )
 }
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
 from sosr_timm.data.prepare.manifest import check_listing, read_manifest
 from sosr_timm.data.prepare.sources import describe_archives, find_archives
-from sosr_timm.data.prepare.spec import Preparation
+from sosr_timm.data.prepare.spec import DataSpec, Preparation
 from sosr_timm.data.prepare.store import NoRoom, Store
 from sosr_timm.errors import UserError, reason_of
 
@@ -18,7 +20,8 @@ def prepare(preparation: Preparation, source: Path, destination: Path, allow_sub
 
     Args:
         preparation: of the data set.
-        source: an archive, a directory that holds the archives, or an unpacked copy.
+        source: an archive, a directory that holds the archives, or an unpacked copy; of `glyphs`, the root of a Debian
+            system.
         destination: the directory to make.
         allow_subset: take archives that are not the official ones and counts that are not either; the directory, and
             the record of every run on it, then says that it is a part.
@@ -34,8 +37,8 @@ def prepare(preparation: Preparation, source: Path, destination: Path, allow_sub
     done = _prepared_before(destination, spec.name)
     if done:
         return done
-    places = find_archives(spec, source)
-    archives = describe_archives(spec, places, allow_subset)
+    locate = preparation.locate or partial(_locate_archives, spec)
+    places, archives = locate(source, allow_subset)
     store = Store(destination)
     try:
         contents = preparation.read(places, allow_subset)
@@ -51,6 +54,11 @@ def prepare(preparation: Preparation, source: Path, destination: Path, allow_sub
     return f"{destination}: {spec.name}, {len(contents.classes):,} classes, images: {counts}" + (
         " (a part, not the official set)" if allow_subset else ""
     )
+
+
+def _locate_archives(spec: DataSpec, source: Path, allow_subset: bool) -> tuple[dict[str, Path], list[dict[str, Any]]]:
+    places = find_archives(spec, source)
+    return places, describe_archives(spec, places, allow_subset)
 
 
 def _prepared_before(destination: Path, name: str) -> str:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,13 @@ class Contents:
         classes: names in the order of the labels.
         folders: class directories in the order of the labels; empty where the set has none.
         files: all files, once.
+        made_with: libraries that the files depend on, with their versions, for the manifest.
     """
 
     classes: tuple[str, ...]
     folders: tuple[str, ...]
     files: Iterator[File]
+    made_with: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -85,7 +88,14 @@ class Preparation:
         spec: what it must be.
         read: takes the path of each archive or its unpacked copy, by the archive's name, and whether files may be
             missing.
+        locate: for a set that is made from other things than archives: takes the source and whether things may be
+            missing; gives the paths for `read` and what the manifest says of them.
+        default_source: where the source is not named; None: it must be.
+        default_destination: gives the directory to make where it is not named; None: it must be.
     """
 
     spec: DataSpec
     read: Callable[[dict[str, Path], bool], Contents]
+    locate: Callable[[Path, bool], tuple[dict[str, Path], list[dict[str, Any]]]] | None = None
+    default_source: Path | None = None
+    default_destination: Callable[[], Path] | None = None

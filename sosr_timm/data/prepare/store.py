@@ -95,6 +95,7 @@ class Store:
                 "version": __version__,
                 "page": spec.page,
                 "archives": archives,
+                **({"made_with": contents.made_with} if contents.made_with else {}),
                 "classes": contents.classes,
                 "folders": contents.folders,
                 "splits": splits,

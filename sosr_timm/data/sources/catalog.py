@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sosr_timm.data.sources import embedded, paper_sets  # noqa: F401 - registers the data sets
+from sosr_timm.data.sources import embedded, glyphs, paper_sets  # noqa: F401 - registers the data sets
 from sosr_timm.data.sources.class_map import read_class_map
 from sosr_timm.data.sources.hugging_face import open_hugging_face
 from sosr_timm.data.sources.names import DATASETS, is_training_split

@@ -45,7 +45,7 @@ def hold_out(source: ImageSource, fraction: float) -> tuple[Subset, Subset]:
     """
     if not 0 < fraction < 1:
         raise UserError(f"--val-fraction {fraction:g}: a share of the training images, above 0 and below 1")
-    keys = [source.key(index) for index in range(len(source))]
+    keys = [source.held_out_key(index) for index in range(len(source))]
     held = np.array([is_held_out(key, fraction) for key in keys], dtype=bool)
     if held.all() or not held.any():
         raise UserError(

@@ -155,5 +155,6 @@ def _refuse_voc(split: str, root: str | None, download: bool) -> ImageSource:
     raise UserError("data set 'voc' is for detection: its images have several labels each")
 
 
-for _name in PREPARATIONS:
-    DATASETS.register(_name)(_refuse_voc if _name == "voc" else partial(open_paper_set, _name))
+for _name, _preparation in PREPARATIONS.items():
+    if _preparation.spec.archives:  # the others have a module of their own
+        DATASETS.register(_name)(_refuse_voc if _name == "voc" else partial(open_paper_set, _name))

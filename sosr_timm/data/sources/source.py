@@ -83,6 +83,10 @@ class ImageSource(ABC):
         """The image's name wherever the data set is stored: its path below the data set's, where it has one."""
         return self.name(index)
 
+    def held_out_key(self, index: int) -> str:
+        """The name by which `--val-fraction` decides; images of one name are held out together."""
+        return self.key(index)
+
     def fingerprint(self) -> str:
         """A hash that differs where two processes see different data: count and every name."""
         digest = hashlib.sha256(str(len(self)).encode())
@@ -235,6 +239,9 @@ class Subset(ImageSource):
     def stay_in_shards(self) -> None:
         self.source.stay_in_shards()
 
+    def held_out_key(self, index: int) -> str:
+        return self.source.held_out_key(int(self.indices[index]))
+
 
 def spread(source: ImageSource, count: int | None) -> ImageSource:
     """`count` samples of a source, spread over it evenly, because class directories are sorted by class.
@@ -291,3 +298,7 @@ class Joined(ImageSource):
     def stay_in_shards(self) -> None:
         for source in self.sources:
             source.stay_in_shards()
+
+    def held_out_key(self, index: int) -> str:
+        source, place = self._find(index)
+        return source.held_out_key(place)
