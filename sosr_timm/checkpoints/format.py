@@ -45,6 +45,16 @@ class Position:
         return f"epoch{self.epoch:05d}-update{self.update:07d}"
 
 
+def even_epochs(count: int, epochs: int) -> list[int]:
+    """The epochs of `count` checkpoints spread evenly over a run, the last epoch among them; fewer in a shorter run.
+
+    Args:
+        count: how many.
+        epochs: of the run; epoch e is the state after e epochs, so 1 to `epochs`.
+    """
+    return sorted({max(1, round(epochs * number / count)) for number in range(1, count + 1)})
+
+
 def write_part(folder: Path, name: str, state: Any) -> None:
     """Store a nested state as NAME.json and, where it has tensors, NAME.safetensors; both reach the disk."""
     content, tensors = split(state)

@@ -177,6 +177,12 @@ class RunOptions:
         allowed=NOT_NEGATIVE,
     )
     save_epochs: tuple[int, ...] = flag((), "keep the checkpoints after these epochs", scope=FREE, allowed=AT_LEAST_ONE)
+    keep_checkpoints: tuple[int, ...] = flag(
+        (),
+        "keep this many checkpoints, spread evenly over the epochs; several numbers: the checkpoints of each",
+        scope=FREE,
+        allowed=AT_LEAST_ONE,
+    )
     synchronize_step: bool = flag(False, "wait for the device after each update", scope=FREE)
     device: str | None = flag(
         None, "device to train on (cuda, cuda:1, mps, cpu); Accelerate's choice where not given", scope=FREE

@@ -21,6 +21,7 @@ from sosr_timm.checkpoints.format import (
     DamagedCheckpoint,
     Position,
     checkpoint_folders,
+    even_epochs,
     finalize,
     is_epoch_end,
     point,
@@ -231,9 +232,11 @@ def _trim(run: Run, final: Path) -> None:
     Checkpoints within epochs are counted by themselves, so that they never push out one of an epoch's end.
     """
     best = run.progress.best["checkpoint"] if run.progress.best else None
-    keep = {final.name, best, *(Position(epoch, 0).folder_name for epoch in run.options.run.save_epochs)}
+    options = run.options.run
+    epochs = {*options.save_epochs, *(epoch for n in options.keep_checkpoints for epoch in even_epochs(n, run.epochs))}
+    keep = {final.name, best, *(Position(epoch, 0).folder_name for epoch in epochs)}
     others = [path for path in checkpoint_folders(run.folder.checkpoints) if path.name not in keep]
-    count = run.options.run.checkpoint_hist
+    count = options.checkpoint_hist
     ends = [path for path in others if is_epoch_end(path)]
     within = [path for path in others if not is_epoch_end(path)]
     for path in (*ends[count:], *within[count:]):

@@ -4,6 +4,7 @@ import threading
 
 import pytest
 
+from sosr_timm.checkpoints.format import even_epochs
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.errors import UserError
 
@@ -33,3 +34,10 @@ def test_looking_does_not_keep_others_out(tmp_path):
     folder.lock().close()
     assert not folder.holder()
     folder.lock().close()
+
+
+def test_even_epochs():
+    assert even_epochs(1, 300) == [300]
+    assert even_epochs(6, 300) == [50, 100, 150, 200, 250, 300]
+    assert even_epochs(3, 10) == [3, 7, 10]
+    assert even_epochs(5, 3) == [1, 2, 3]  # a shorter run has no more

@@ -103,6 +103,15 @@ def test_checkpoints_within_epochs_do_not_push_out_those_of_epochs(tmp_path):
     assert names == {*ends, best, "epoch00003-update0000006"}
 
 
+def test_checkpoints_spread_evenly_over_the_epochs_stay(tmp_path):
+    arguments = ["--epochs", "6", "--keep-checkpoints", "2", "3", "--checkpoint-hist", "0"]
+    assert train_here(*SMALL, *arguments, "--output", tmp_path) == 0
+    run = only_run(tmp_path)
+    names = {path.name for path in checkpoint_folders(run.checkpoints)}
+    best = (run.checkpoints / "best").resolve().name
+    assert names == {f"epoch{number:05d}-update0000000" for number in (2, 3, 4, 6)} | {best}
+
+
 def test_what_a_flag_of_timm_no_longer_does_is_said_at_the_start(tmp_path, capsys):
     arguments = ["--local_rank", "0", "--amp-impl", "native", "--epoch-repeats", "1", "--epochs", "1"]
     assert train_here(*SMALL, *arguments, "--output", tmp_path) == 0
