@@ -241,6 +241,8 @@ def merged_options(folder: RunFolder, loaded: Loaded[Options]) -> Options:
     smoothing = smoothing_of_old_run(stored, about)
     if smoothing is not None:
         values["smoothing"] = smoothing
+    # A run that began before there was a choice has a permutation, whatever its length.
+    values.setdefault("order", "permutation")
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
     return build(type(loaded.options), values)
 

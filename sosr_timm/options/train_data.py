@@ -18,6 +18,7 @@ from sosr_timm.options.ranges import (
 )
 
 IMAGE_MODES = ("L", "LA", "RGB", "RGBA", "CMYK", "YCbCr", "HSV")  # those that hold a byte per channel
+ORDERS = ("auto", "permutation", "bijection", "shards")
 INTERPOLATIONS = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos")
 
 
@@ -60,6 +61,13 @@ class DataOptions:
     epoch_repeats: float = flag(
         0.0, "passes over the training set per epoch; 0: one", allowed=Range(1, 10_000, also=(0,))
     )
+    order: str = flag(
+        "auto",
+        "order of the training samples: a permutation, a bijection that needs no memory, or shards in random order and "
+        "the samples of a few at a time; auto: a permutation up to 16,777,216 samples, else a bijection",
+        choices=ORDERS,
+    )
+    shard_window: int = flag(16, "shards whose samples --order shards mixes", allowed=Range(1, 1_000_000))
     dataset_download: bool = flag(False, "let torchvision download the data set where it can", scope=FREE)
     class_map: str = flag("", "text file of the classes in the order of their numbers, one a line")
     input_img_mode: str | None = flag(

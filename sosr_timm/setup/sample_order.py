@@ -6,26 +6,31 @@ from functools import partial
 
 from sosr_timm.data.order.batch_sizes import ScheduledBatches
 from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.data.order.shuffle import Permutation, Shuffle, make_shuffle
+from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.options.train import SizeOptions, TrainOptions
+from sosr_timm.options.train import DataOptions, SizeOptions, TrainOptions
 from sosr_timm.text import counted
 
-MOST_SAMPLES = 1_000_000_000  # of an epoch: their order takes 8 bytes each
+MOST_SAMPLES = 1_000_000_000_000  # of an epoch
+MOST_IN_MEMORY = 1_000_000_000  # of a permutation, 8 bytes each, or of an epoch whose batches are drawn as a list
 
 
-def make_order(options: TrainOptions, num_samples: int, processes: Processes) -> TrainingOrder:
-    """Which samples make each batch.
+def make_order(options: TrainOptions, source: ImageSource, processes: Processes) -> TrainingOrder:
+    """Which samples of the training set make each batch.
 
     Raises:
         UserError: fewer samples than one batch, too many in an epoch, or options that make no order.
     """
+    num_samples = len(source)
     repeats, epoch_repeats = options.augmentation.aug_repeats, options.data.epoch_repeats
     steps, batch_size = options.sizes.train_steps_per_epoch, options.optimizer.batch_size
     _check_length(options, num_samples, processes.count)
     sizes = None
     if options.sizes.train_img_sizes is not None:
         sizes = _scheduled(options.sizes, batch_size, options.schedule.epochs, options.run.seed, processes.count)
+    shuffle = _shuffle(options, source)
     try:
         return TrainingOrder(
             num_samples,
@@ -37,14 +42,36 @@ def make_order(options: TrainOptions, num_samples: int, processes: Processes) ->
             epoch_repeats=epoch_repeats,
             steps=steps,
             sizes=sizes,
+            shuffle=shuffle,
         )
     except ValueError as error:
         flag = "--train-img-sizes" if sizes else f"--batch-size {batch_size}"
         raise UserError(f"{flag}: {error}") from None
 
 
+def _shuffle(options: TrainOptions, source: ImageSource) -> Shuffle:
+    data, ends = options.data, None
+    if data.order == "shards":
+        ends = source.shard_ends()
+        if ends is None:
+            raise UserError(
+                "--order shards: the training images are not stored in shards, as those of --dataset wds/ and litdata/ "
+                "are"
+            )
+        source.stay_in_shards()
+    elif data.shard_window != DataOptions.shard_window:
+        raise UserError(f"--shard-window {data.shard_window} has no effect without --order shards")
+    shuffle = make_shuffle(len(source), options.run.seed, data.order, ends, data.shard_window)
+    if isinstance(shuffle, Permutation) and len(source) > MOST_IN_MEMORY:
+        raise UserError(
+            f"--order {data.order}: a permutation of {len(source):,} samples takes {8 * len(source):,} bytes; "
+            f"--order bijection takes none"
+        )
+    return shuffle
+
+
 def _check_length(options: TrainOptions, num_samples: int, processes: int) -> None:
-    """Refuse epochs that are longer than an order of indices can be kept in memory."""
+    """Refuse epochs without end, and repeats of images that are not there."""
     steps, repeats = options.sizes.train_steps_per_epoch, options.augmentation.aug_repeats
     if repeats > num_samples:
         raise UserError(f"--aug-repeats {repeats:g}: the training set has only {counted(num_samples, 'image')}")
@@ -54,8 +81,9 @@ def _check_length(options: TrainOptions, num_samples: int, processes: int) -> No
     else:
         repeats = options.data.epoch_repeats
         flag, samples = f"--epoch-repeats {repeats:g}", int(max(1, repeats) * num_samples)
-    if samples > MOST_SAMPLES:
-        raise UserError(f"{flag}: an epoch of {samples:,} samples; at most {MOST_SAMPLES:,}")
+    most = MOST_SAMPLES if options.sizes.train_img_sizes is None else MOST_IN_MEMORY
+    if samples > most:
+        raise UserError(f"{flag}: an epoch of {samples:,} samples; at most {most:,}")
 
 
 def batch_sizes(options: SizeOptions, batch_size: int) -> tuple[int, ...]:

@@ -71,7 +71,7 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
         )
 
     seed, batch_size = options.run.seed, options.optimizer.batch_size
-    order = make_order(options, len(training_source), processes)
+    order = make_order(options, training_source, processes)
     evaluation = None
     if evaluation_source is not None:
         size = options.optimizer.validation_batch_size or batch_size

@@ -7,6 +7,7 @@ import math
 import torch
 
 from sosr_timm.data.loaders.device_loader import DeviceEvaluationLoader, DeviceTrainingBatches
+from sosr_timm.data.order.shuffle import Permutation, ShardWindows
 from sosr_timm.setup.loss import origin_of_smoothing
 from sosr_timm.text import counted
 from sosr_timm.training.run import Run
@@ -42,7 +43,17 @@ def _about_data(run: Run) -> dict[str, str]:
         "input": f"{form.channels} x {form.height} x {form.width} (channels x height x width), {form.interpolation}, "
         f"mean {numbers(form.mean)}, std {numbers(form.std)}",
         "batches": f"made {makers_of(run)}",
+        **_about_order(run),
     }
+
+
+def _about_order(run: Run) -> dict[str, str]:
+    """The order of the samples, where it is not the permutation that every run had once."""
+    shuffle = run.order.passes.shuffle
+    if isinstance(shuffle, ShardWindows):
+        shards = counted(len(shuffle.sizes), "shard")
+        return {"order": f"{shards} in random order, samples of {shuffle.window:,} of them at a time (--order shards)"}
+    return {} if isinstance(shuffle, Permutation) else {"order": f"a {shuffle.name}, computed and not kept in memory"}
 
 
 def makers_of(run: Run) -> str:

@@ -35,6 +35,7 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
         "data_classes": run.training.source.info.num_classes,
         "class_names": run.training.source.info.class_names,
         "data": run.training.source.info.origin,
+        "order": run.order.passes.shuffle.name,
         "image_format": asdict(run.image_format),
         "epochs": run.epochs,
         "updates_per_epoch": run.updates_per_epoch,

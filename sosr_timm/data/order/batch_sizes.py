@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from itertools import accumulate, islice
 from typing import NamedTuple
 
 import torch
@@ -33,9 +35,18 @@ class EqualBatches:
         self.sizes = (batch_size,)
         self.batches_per_epoch = samples // batch_size if steps is None else steps
 
+    def samples(self, epoch: int, batches: slice) -> int:
+        """Samples in some batches of an epoch."""
+        return len(range(*batches.indices(self.batches_per_epoch))) * self.sizes[0]
+
     def of(self, epoch: int) -> list[BatchSize]:
         """The batches of an epoch in their order."""
         return [BatchSize(self.sizes[0])] * self.batches_per_epoch
+
+    def placed(self, epoch: int, first: int = 0) -> Iterator[tuple[int, BatchSize]]:
+        """The batches of an epoch from one on: the position of the first sample of each, and its size."""
+        size = BatchSize(self.sizes[0])
+        return ((batch * size.samples, size) for batch in range(first, self.batches_per_epoch))
 
 
 class ScheduledBatches:
@@ -83,6 +94,16 @@ class ScheduledBatches:
             schedule_random_mix=random_mix,
         )
         self.batches_per_epoch = len(self.sampler)
+
+    def samples(self, epoch: int, batches: slice) -> int:
+        """Samples in some batches of an epoch."""
+        return sum(size.samples for size in self.of(epoch)[batches])
+
+    def placed(self, epoch: int, first: int = 0) -> Iterator[tuple[int, BatchSize]]:
+        """The batches of an epoch from one on: the position of the first sample of each, and its size."""
+        drawn = self.of(epoch)
+        ends = accumulate(size.samples for size in drawn)
+        return islice(((end - size.samples, size) for end, size in zip(ends, drawn, strict=True)), first, None)
 
     def of(self, epoch: int) -> list[BatchSize]:
         """The batches of an epoch in their order."""

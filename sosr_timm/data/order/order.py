@@ -10,6 +10,9 @@ from torch.utils.data import Sampler
 
 from sosr_timm.data.order.batch_sizes import EqualBatches, ScheduledBatches
 from sosr_timm.data.order.passes import Passes
+from sosr_timm.data.order.shuffle import Shuffle
+
+AHEAD = 1 << 16  # samples whose places are computed at once
 
 
 class BatchKey(NamedTuple):
@@ -41,11 +44,12 @@ class TrainingOrder:
         batch_size: samples per process and batch.
         world_size: number of processes.
         rank: this process, from 0.
-        seed: of the permutations.
+        seed: of the orders.
         repeats: how often each image is repeated in a row, see `Passes`.
         epoch_repeats: passes over the set that make an epoch, see `Passes`.
         steps: batches of an epoch, whatever the size of the set; None for as many as are full.
         sizes: of batches that differ, made from the samples of an epoch and the steps; None for equal ones.
+        shuffle: the order of each pass; that of `make_shuffle` where None.
 
     Raises:
         ValueError: fewer samples than one global batch, or numbers that make no order.
@@ -63,6 +67,7 @@ class TrainingOrder:
         epoch_repeats: float = 0.0,
         steps: int | None = None,
         sizes: Callable[[int, int | None], ScheduledBatches] | None = None,
+        shuffle: Shuffle | None = None,
     ):
         if steps is not None and steps < 1:
             raise ValueError(f"{steps} batches an epoch: at least 1")
@@ -71,7 +76,7 @@ class TrainingOrder:
         self.world_size = world_size
         self.rank = rank
         self.seed = seed
-        self.passes = Passes(num_samples, seed, repeats, epoch_repeats)
+        self.passes = Passes(num_samples, seed, repeats, epoch_repeats, shuffle)
         samples = self.passes.samples_per_epoch
         self.sizes = EqualBatches(samples, self.global_batch, steps) if sizes is None else sizes(samples, steps)
         self.batches_per_epoch = self.sizes.batches_per_epoch
@@ -87,21 +92,40 @@ class TrainingOrder:
 
     def samples_of(self, epoch: int, batches: slice) -> int:
         """Samples in some batches of an epoch, over all processes."""
-        return sum(size.samples for size in self.sizes.of(epoch)[batches])
+        return self.sizes.samples(epoch, batches)
 
     def keys(self, epoch: int, batch: int, epochs: int) -> Iterator[BatchKey]:
         """This process's batches from (epoch, batch) to the end of epoch `epochs` - 1."""
         for current in range(epoch, epochs):
-            sizes = self.sizes.of(current)
-            ends = np.cumsum([size.samples for size in sizes])
-            indices, copies = self.passes.take(current, int(ends[-1]))
-            for position in range(batch if current == epoch else 0, self.batches_per_epoch):
-                start = ends[position] - sizes[position].samples
-                mine = slice(start + self.rank, ends[position], self.world_size)
+            stretch = _Stretch(self.passes, current)
+            first = batch if current == epoch else 0
+            for position, (start, size) in enumerate(self.sizes.placed(current, first), first):
+                indices, copies = stretch.take(start, start + size.samples)
+                mine = slice(self.rank, None, self.world_size)
                 later = copies[mine] if copies[mine].any() else ()
-                yield BatchKey(
-                    current, position, tuple(indices[mine].tolist()), tuple(map(int, later)), sizes[position].choice
-                )
+                yield BatchKey(current, position, tuple(indices[mine].tolist()), tuple(map(int, later)), size.choice)
+
+
+class _Stretch:
+    """The samples of an epoch, some batches ahead.
+
+    Args:
+        passes: of the data set.
+        epoch: from 0.
+    """
+
+    def __init__(self, passes: Passes, epoch: int):
+        self.passes, self.epoch = passes, epoch
+        self.start = self.stop = 0
+        self.samples: tuple[np.ndarray, np.ndarray] | None = None
+
+    def take(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
+        """What is at these positions, which follow those of the call before."""
+        if self.samples is None or not self.start <= start <= stop <= self.stop:
+            self.start, self.stop = start, max(stop, min(start + AHEAD, self.passes.samples_per_epoch))
+            self.samples = self.passes.take(self.epoch, self.stop, self.start)
+        part = slice(start - self.start, stop - self.start)
+        return self.samples[0][part], self.samples[1][part]
 
 
 class TrainingSampler(Sampler[BatchKey]):

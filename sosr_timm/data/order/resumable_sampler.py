@@ -9,6 +9,7 @@ import torch.distributed as dist
 from torch.utils.data import Sampler
 
 from sosr_timm.data.order.order import TrainingOrder
+from sosr_timm.data.order.shuffle import Permutation
 
 
 class ResumableSampler(Sampler[int]):
@@ -118,16 +119,18 @@ class ResumableSampler(Sampler[int]):
         self.position = min(self.position + samples * self.num_replicas, len(self) * self.num_replicas)
         self._advanced = True
 
-    def state_dict(self) -> dict[str, int]:
-        """The epoch and the position in it, as integers; the same in every process."""
-        return {
+    def state_dict(self) -> dict[str, int | str]:
+        """The epoch and the position in it; the same in every process."""
+        state = {
             "num_samples": self.num_samples,
             "seed": self.order.seed,
             "epoch": self.epoch,
             "position": self.position,
         }
+        # Earlier versions had nothing else than permutations and did not say so.
+        return state if self._kind == Permutation.name else {**state, "order": self._kind}
 
-    def load_state_dict(self, state: Mapping[str, int]) -> None:
+    def load_state_dict(self, state: Mapping[str, int | str]) -> None:
         """Continue from a state that any number of processes saved.
 
         Raises:
@@ -142,7 +145,16 @@ class ResumableSampler(Sampler[int]):
                 f"the sampler's state is at position {state['position']}, which {self.num_replicas} processes "
                 "cannot share evenly: use a number of processes that divides the global batch"
             )
+        if state.get("order", Permutation.name) != self._kind:
+            raise ValueError(
+                f"the sampler's state belongs to an order of the kind {state.get('order', Permutation.name)}, this "
+                f"sampler has a {self._kind}: an earlier version kept permutations of any length"
+            )
         self.epoch, self.position, self._advanced = state["epoch"], state["position"], False
+
+    @property
+    def _kind(self) -> str:
+        return self.order.passes.shuffle.name
 
 
 def process_count() -> int:

@@ -8,6 +8,7 @@ import os
 import zlib
 from collections import OrderedDict
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from sosr_timm.data.sources.source import ImageSource, SourceInfo, Subset
 from sosr_timm.errors import UserError
 
 OPEN_SHARDS = 64  # files that a process keeps open
+FINGERPRINT_SAMPLES = 32  # images whose bytes are compared over splits and processes
 CLASSES_FILE = "classes.txt"  # beside the shards or above them: names of the classes, one a line
 
 
@@ -147,6 +149,10 @@ class ShardSource(ImageSource):
             digest.update(f"{part.shard.digest} {part.shard.labels_digest}\0".encode())
         if self.numbers is not None:
             digest.update(self.numbers.tobytes())
+        # Images of one size may have the same names in the shards of two splits.
+        for index in np.unique(np.linspace(0, len(self) - 1, FINGERPRINT_SAMPLES).astype(np.int64)).tolist():
+            with suppress(OSError):  # an unreadable image is named when it is loaded
+                digest.update(self.content(index))
         return digest.hexdigest()
 
     def shard_ends(self) -> np.ndarray:
