@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
@@ -16,7 +17,11 @@ from tools.generated import run_writer
 PAGE = ROOT / "docs" / "options.md"
 COLUMNS = ("flag", "takes", "default", "meaning")
 PROGRAMS = {"train.py": TrainOptions, "validate.py": ValidateOptions}
-COMMANDS = {"sosr-predict": PredictOptions, "sosr-export": ExportOptions}  # timm has no flags of these
+COMMANDS = {
+    "sosr-predict": PredictOptions,
+    "sosr-export": ExportOptions,
+    "sosr-compare": OwnOptions,
+}  # timm has no flags of these
 PREFACE = """\
 # Options
 

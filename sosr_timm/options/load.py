@@ -30,6 +30,7 @@ GROUPS = {
     "loss": "what is minimized; every loss is listed at the end",
     "run": "seed, files, resuming, log",
     "report": "what is printed and written",
+    "comparison": "which losses, how many seeds, what is chosen on what; all options of train.py hold for every run",
 }
 MOST_MATCHES = 6  # of an abbreviation that a message lists
 

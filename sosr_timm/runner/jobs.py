@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.checkpoints.format import checkpoint_folders
-from sosr_timm.checkpoints.run_folder import RunFolder, folder_name
+from sosr_timm.checkpoints.run_folder import RESULT, RunFolder, folder_name
 from sosr_timm.runner.record import load_records, records_by_settings
 from sosr_timm.runner.settings import OPTIONS, conditions, key_of, settings
 from sosr_timm.runner.tables import Row, Table
 
+EVALUATION, TEST = "evaluation.json", "test.json"  # of a comparison's run, beside its result
 DONE, RUNNING, FAILED, STOPPED, MISSING = "done", "running", "failed", "stopped", "missing"
 
 
@@ -26,10 +27,20 @@ class Places:
     Attributes:
         output: run folders and logs, by table.
         results: records, by table.
+        single: both belong to one table, whose runs are in `runs/`.
     """
 
     output: Path
     results: Path
+    single: bool = False
+
+    def runs(self, table: str) -> Path:
+        """The folder of a table's run folders and logs."""
+        return self.output / ("runs" if self.single else table)
+
+    def records(self, table: str) -> Path:
+        """The folder of a table's records."""
+        return self.results / ("runs" if self.single else table)
 
 
 @dataclass(frozen=True)
@@ -43,6 +54,8 @@ class Job:
         values: every option given, by name.
         places: folders of its files.
         finished: a record of these settings and this seed existed when the job was planned, in this table or another.
+        product: file of the run folder that exists once the run has nothing left to do.
+        until: epochs after which it is stopped for now; 0: none.
     """
 
     table: Table
@@ -53,6 +66,8 @@ class Job:
     values: dict[str, Any]
     places: Places
     finished: bool = False
+    product: str = RESULT
+    until: int = 0
 
     @property
     def name(self) -> str:
@@ -62,7 +77,7 @@ class Job:
 
     @property
     def folder(self) -> RunFolder:
-        return RunFolder(self.places.output / self.table.name / self.name)
+        return RunFolder(self.places.runs(self.table.name) / self.name)
 
     @property
     def log(self) -> Path:
@@ -75,11 +90,28 @@ class Job:
 
     @property
     def record(self) -> Path:
-        return self.places.results / self.table.name / f"{self.name}.json"
+        return self.places.records(self.table.name) / f"{self.name}.json"
 
     @property
     def epochs(self) -> int:
         return self.values.get("epochs", OPTIONS["epochs"].default)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether the run folder holds what the record is made of, or the run is as far as it is to go for now."""
+        return self.has_product or bool(self.until and self.epochs_done >= self.until)
+
+    @property
+    def has_product(self) -> bool:
+        return (self.folder.path / self.product).is_file()
+
+    @property
+    def epochs_done(self) -> int:
+        """Epochs in the run's summary.csv."""
+        try:
+            return max(0, self.folder.summary.read_text(encoding="utf-8").count("\n") - 1)
+        except OSError:
+            return 0
 
     @property
     def state(self) -> str:
@@ -131,7 +163,7 @@ def plan_jobs(
         changes: options that override the rows'.
     """
     elsewhere = records_by_settings(places.results)
-    records = [(record.row, record.run.seed, record.key) for record in load_records(places.results / table.name)]
+    records = [(record.row, record.run.seed, record.key) for record in load_records(places.records(table.name))]
     jobs = []
     for row in (row for row in rows if not row.absent):
         own, values = conditions(table, row, changes), settings(table, row, changes)

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import IO
 
-from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.files import shortest
 from sosr_timm.metrics.titles import ONE_CLASS
 from sosr_timm.runner.collect import record_of
 from sosr_timm.runner.jobs import Job
 from sosr_timm.runner.outcome import Outcome
 from sosr_timm.runner.record import save_record
-from sosr_timm.text import duration
+from sosr_timm.text import counted, duration
 
 TAIL = 15  # lines of a failed run's log that are shown
 POLL, REPORT = 0.2, 60.0  # seconds
@@ -45,10 +44,17 @@ class Pool:
         slots: the environment of each of the runs that run at the same time.
         command: returns the words that start a job's run.
         say: prints a line.
+        after: called after each run that finished or failed.
     """
 
-    def __init__(self, slots: list[dict[str, str]], command: Callable[[Job], list[str]], say: Callable[[str], None]):
-        self.slots, self.command, self.say = slots, command, say
+    def __init__(
+        self,
+        slots: list[dict[str, str]],
+        command: Callable[[Job], list[str]],
+        say: Callable[[str], None],
+        after: Callable[[], object] = lambda: None,
+    ):
+        self.slots, self.command, self.say, self.after = slots, command, say, after
         self.running: list[Running] = []
         self.outcome = Outcome()
         self.signals = 0
@@ -87,7 +93,7 @@ class Pool:
         return count
 
     def _launch(self, job: Job, slot: int) -> Running | None:
-        if (job.folder.path / RESULT).is_file():
+        if job.is_complete:
             self._finish(job)
             return None
         job.log.parent.mkdir(parents=True, exist_ok=True)
@@ -121,7 +127,7 @@ class Pool:
         for one in ended:
             self.running.remove(one)
             one.log.close()
-            if one.process.returncode == 0 and (one.job.folder.path / RESULT).is_file():
+            if one.process.returncode == 0 and one.job.is_complete:
                 self._finish(one.job)
             elif one.process.returncode == 0 or self.outcome.signal:
                 self.say(f"stopped {one.job.name}")
@@ -132,6 +138,10 @@ class Pool:
 
     def _finish(self, job: Job) -> None:
         """Write the record of a finished run; if that fails, the next start tries again."""
+        if not job.has_product:
+            self.say(f"{job.name}: {counted(job.until, 'epoch')} done")
+            self.outcome.done.append(job)
+            return
         try:
             record = record_of(job)
             save_record(record, job.record)
@@ -140,6 +150,7 @@ class Pool:
             self.outcome.failed.append(job)
             return
         self.outcome.done.append(job)
+        self.after()
         best, last = (ONE_CLASS["top1"].text(metrics["top1"]) for metrics in (record.run.best, record.run.last))
         self.say(f"done {job.name}: best {best}, last {last}")
 
@@ -151,6 +162,7 @@ class Pool:
         for line in lines:
             self.say(f"    {line}")
         self.outcome.failed.append(job)
+        self.after()
 
     def _progress(self, jobs: Sequence[Job], total: int) -> str:
         ended = len(self.outcome.done) + len(self.outcome.failed)

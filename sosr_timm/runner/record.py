@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from sosr_timm.results import RunResult, content_of, result_from
 FORMAT = 1
 NOT_TABLES = ("pictures",)  # folders of results/ that hold no records of tables
 FIELDS = {"table": str, "row": dict, "conditions": dict, "key": str, "curve": list, "run": dict}
+OF_COMPARISON = {"history": list, "evaluation": dict, "test": dict}  # left out where empty
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,9 @@ class Record:
         key: of the settings, see `settings.key_of`.
         curve: top-1 in percent after each evaluated epoch.
         run: the result of the run.
+        history: of a comparison's run: the values of each epoch, as metrics.jsonl and confidence.csv have them.
+        evaluation: of a comparison's run: the metrics of its best and last checkpoint on its evaluation images.
+        test: of a comparison's run: the same on the test images, where the evaluation images are held-out ones.
     """
 
     table: str
@@ -35,13 +39,17 @@ class Record:
     key: str
     curve: list[float]
     run: RunResult
+    history: list[dict[str, Any]] = field(default_factory=list)
+    evaluation: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
 
 
 def save_record(record: Record, path: Path) -> None:
     """Write a record in one step; creates missing folders."""
     curve = [value if math.isfinite(value) else None for value in record.curve]
     content = {"format": FORMAT, "table": record.table, "row": record.row, "conditions": record.conditions}
-    write_json(path, {**content, "key": record.key, "curve": curve, "run": content_of(record.run)})
+    others = {name: getattr(record, name) for name in OF_COMPARISON if getattr(record, name)}
+    write_json(path, {**content, "key": record.key, "curve": curve, "run": content_of(record.run), **others})
 
 
 def load_record(path: Path) -> Record:
@@ -54,15 +62,18 @@ def load_record(path: Path) -> Record:
         content = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path}: not JSON: {error}") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT or content.keys() != {"format", *FIELDS}:
+    names = {"format", *FIELDS}
+    known = isinstance(content, dict) and names <= content.keys() <= names | OF_COMPARISON.keys()
+    if not known or content["format"] != FORMAT:
         raise ValueError(f"{path}: not the record of a table's run of format {FORMAT}")
-    for name, kind in FIELDS.items():
-        if not isinstance(content[name], kind):
+    for name, kind in (FIELDS | OF_COMPARISON).items():
+        if not isinstance(content.get(name, kind()), kind):
             raise ValueError(f"{path}: {name}: expected {kind.__name__}, not {content[name]!r}")
     run = result_from(content["run"], f"{path}: run")
     curve = [math.nan if value is None else float(value) for value in content["curve"]]
     rest = {name: content[name] for name in ("table", "row", "conditions", "key")}
-    return Record(**rest, curve=curve, run=run)
+    others = {name: content[name] for name in OF_COMPARISON if name in content}
+    return Record(**rest, curve=curve, run=run, **others)
 
 
 def load_records(folder: Path) -> list[Record]:

@@ -29,13 +29,15 @@ IN_THE_WAY = ("input_size", "in_chans", "input_img_mode", "train_resize")
 
 
 def recipe_path(table: Table, row: Row) -> Path | None:
-    """The file of a row's recipe; None for a row of options alone.
+    """The file of a row's recipe, which is a name or a path; None for a row of options alone.
 
     Raises:
         UserError: unknown recipe; names the table's file and line, and the nearest recipe.
     """
     if not row.recipe:
         return None
+    if Path(row.recipe).is_file():
+        return Path(row.recipe)
     folder = recipes_folder()
     path = folder / f"{row.recipe}.yaml" if folder else Path(row.recipe)
     if not path.is_file():

@@ -49,7 +49,14 @@ def command_of(
     return command
 
 
-def run_jobs(name: str, missing: Sequence[Job], total: int, slots: list[dict[str, str]], command) -> Outcome:
+def run_jobs(
+    name: str,
+    missing: Sequence[Job],
+    total: int,
+    slots: list[dict[str, str]],
+    command: Callable[[Job], list[str]],
+    after: Callable[[], object] = lambda: None,
+) -> Outcome:
     """Run the missing jobs of a table, and print how they ended.
 
     Args:
@@ -58,11 +65,12 @@ def run_jobs(name: str, missing: Sequence[Job], total: int, slots: list[dict[str
         total: number of all its runs.
         slots: see `machine.slots`.
         command: see `command_of`.
+        after: called after each run that finished or failed.
     """
     places = slots[: len(missing)]
     each = " ".join(f"{name}={value}" for name, value in places[0].items()) or "the environment of its launcher"
     say(f"{name}: {len(missing)} of {counted(total, 'run')} to do, {len(places)} at a time, each with {each}")
-    outcome = Pool(places, command, say).run(missing)
+    outcome = Pool(places, command, say, after).run(missing)
     if outcome.signal:
         say(f"stopped {counted(len(outcome.stopped), 'run')}; run the same command again to resume")
     else:

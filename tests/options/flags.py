@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 import yaml
 
 import sosr_timm
+from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
@@ -15,7 +16,7 @@ from sosr_timm.options.validate import ValidateOptions
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
 PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}  # timm has scripts of these names
-ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions, "export": ExportOptions}
+ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions, "export": ExportOptions, "compare": OwnOptions}
 PACKAGE = Path(sosr_timm.__file__).parent
 
 
