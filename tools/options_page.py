@@ -5,6 +5,9 @@ from __future__ import annotations
 import sys
 from typing import Any
 
+from sosr_timm.analysis.main import ANALYSES
+from sosr_timm.analysis.registry import own_groups
+from sosr_timm.options.analysis import SharedOptions
 from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
@@ -39,7 +42,9 @@ when a run is resumed; all others must be as they were.
 
 def page() -> str:
     """The text of docs/options.md."""
-    return PREFACE + "".join(section(program, groups) for program, groups in {**PROGRAMS, **COMMANDS}.items())
+    programs = {**PROGRAMS, **COMMANDS, "sosr-analyze": SharedOptions}
+    programs |= {f"sosr-analyze {name}": own_groups(ANALYSES[name]) for name in ANALYSES}
+    return PREFACE + "".join(section(program, groups) for program, groups in programs.items() if options_of(groups))
 
 
 def section(program: str, groups: type) -> str:

@@ -25,7 +25,7 @@ def columns_of(prefix: str = "") -> tuple[str, ...]:
     return tuple(f"{prefix}{name}_{threshold:g}" for name in ("above", "entropy") for threshold in THRESHOLDS)
 
 
-COLUMNS = ("epoch", "samples", *columns_of(), "gradient_norm", *columns_of("clean_"))
+COLUMNS = ("epoch", "samples", *columns_of(), "gradient_norm", "clean_samples", *columns_of("clean_"))
 
 
 @dataclass
@@ -139,7 +139,9 @@ class ConfidenceRecord:
         samples, norms = int(sums[-2]), sums[-1]
         values = {"samples": samples, **means_of(sums[:-2])}
         values["gradient_norm"] = norms / samples if samples else None
-        return values if clean is None else values | means_of(clean.flatten().tolist(), "clean_")
+        if clean is None:
+            return values
+        return values | {"clean_samples": len(self.labels), **means_of(clean.flatten().tolist(), "clean_")}
 
     def state_dict(self) -> dict[str, Tensor]:
         return {"sums": self.sums.clone()}

@@ -34,7 +34,10 @@ class Placed(nn.Module):
         self.register_buffer("allowed", None if allowed is None else torch.tensor(allowed, dtype=torch.int64))
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.model(images.to(self.dtype))
+        return self.select(self.model(images.to(self.dtype)))
+
+    def select(self, logits: Tensor) -> Tensor:
+        """The logits of the classes that may be guessed."""
         if self.allowed is None:
             return logits
         part = logits.index_select(1, self.allowed)

@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 import yaml
 
 import sosr_timm
+from sosr_timm.analysis.main import ANALYSES
+from sosr_timm.analysis.registry import own_groups
+from sosr_timm.options.analysis import SharedOptions
 from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
@@ -17,6 +20,11 @@ HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
 PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}  # timm has scripts of these names
 ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions, "export": ExportOptions, "compare": OwnOptions}
+ALL_PROGRAMS["analyze"] = SharedOptions
+# What an analysis has beside those.
+ALL_PROGRAMS |= {
+    f"analyze_{name}": own_groups(ANALYSES[name]) for name in ANALYSES if options_of(own_groups(ANALYSES[name]))
+}
 PACKAGE = Path(sosr_timm.__file__).parent
 
 
