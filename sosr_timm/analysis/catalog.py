@@ -1,3 +1,12 @@
 """Imports every analysis, so that it is registered; in the order of `sosr-analyze --help`."""
 
-from sosr_timm.analysis import diversity, gradients, overconfidence  # noqa: F401
+from sosr_timm.analysis import (  # noqa: F401
+    cam,
+    corruptions,
+    diversity,
+    ensemble,
+    gradients,
+    human,
+    overconfidence,
+    transfer,
+)

@@ -7,10 +7,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+import pytest
 from accelerate.state import AcceleratorState, GradientState
 from PIL import Image
 
 from sosr_timm.analysis.main import run_analysis
+from sosr_timm.errors import UserError
 from tests.training.harness import SMALL, TINY, train_here
 
 
@@ -36,3 +38,12 @@ def rows_of(output: Path, name: str) -> list[dict[str, str]]:
     """The CSV of an analysis."""
     with open(output / f"{name}.csv", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def refused(message: str, name: str, *arguments: object) -> None:
+    """An analysis ends with one line that matches this pattern, and exit code 2."""
+    AcceleratorState._reset_state(True)
+    GradientState._reset_state()
+    with pytest.raises(UserError, match=message) as caught:
+        run_analysis(name, [str(argument) for argument in arguments])
+    assert "\n" not in str(caught.value)
