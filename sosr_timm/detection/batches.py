@@ -187,8 +187,12 @@ class DetectionEvaluation(Dataset):
         return evaluation_loader(self, workers, pin_memory)
 
     def __getitem__(self, batch: int) -> Batch:
+        return self.at(self.order.indices(batch), batch)
+
+    def at(self, indices: Iterable[int], batch: int) -> Batch:
+        """The images at some positions of the set as a batch with a number."""
         samples = []
-        for index in self.order.indices(batch):
+        for index in indices:
             scene = self.data.scenes[index]
             try:
                 image = load_image(scene, self.mode)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import psutil
 
+MODULES = {"detect": "detection"}  # of commands that are not called like their module
 LAUNCHERS = ("accelerate", "torchrun", "torch.distributed.run", "torch.distributed.launch")
 
 
@@ -54,7 +55,8 @@ def reporting_launcher() -> str:
 def script_for_launchers() -> str:
     """How torchrun and `accelerate launch` start this program: `train.py`, or `-m sosr_timm.train` once installed."""
     path = Path(sys.argv[0])
-    return f"-m sosr_timm.{path.stem.removeprefix('sosr-')}" if is_installed_command() else path.name
+    name = path.stem.removeprefix("sosr-")
+    return f"-m sosr_timm.{MODULES.get(name, name)}" if is_installed_command() else path.name
 
 
 def is_installed_command() -> bool:

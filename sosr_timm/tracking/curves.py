@@ -7,7 +7,7 @@ import os
 from pathlib import Path
 
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import BLUE, GREEN, RED, legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import BLUE, GREEN, GREY, RED, legend_below, new_plot, save_plot
 from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS
 
 CURVES = "curves.png"
@@ -61,6 +61,23 @@ def _by_weights(found: dict[str, Points]) -> dict[str, Points]:
 
 def _panels(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:
     """Title, unit of the axis and lines of each panel that has something to show."""
+    panels = _of_detection() if "eval_map_area" in found else _of_classification(found)
+    kept = ((heading, unit, [line for line in lines if line[0] in found]) for heading, unit, lines in panels)
+    return [panel for panel in kept if panel[2]]
+
+
+def _of_detection() -> list[tuple[str, str, list[Line]]]:
+    parts = [("train_loss", "both", BLUE), ("train_classification", "classes", RED), ("train_box", "boxes", GREEN)]
+    ways = [("eval_map_11point", "at 11 points of recall", BLUE), ("eval_map_area", "area under the curve", RED)]
+    of_ema = [("eval_map_11point_ema", "EMA, 11 points", GREEN), ("eval_map_area_ema", "EMA, area", GREY)]
+    return [
+        ("training loss", "loss", parts),
+        ("mean average precision of the evaluation", "mAP %", ways + of_ema),
+        ("learning rate", "learning rate", [("lr", "learning rate", GREY)]),
+    ]
+
+
+def _of_classification(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:
     accuracy = ONE_CLASS["top1"] if "eval_top1" in found else MANY_LABELS["map"]
     column = "eval_top1" if "eval_top1" in found else "eval_map"
     loss = (ONE_CLASS if "eval_top1" in found else MANY_LABELS)["loss"]
@@ -69,14 +86,12 @@ def _panels(found: dict[str, Points]) -> list[tuple[str, str, list[Line]]]:
         if "train_selected" in found
         else ("calibration error", ONE_CLASS["ece"].name, _evaluated("eval_ece"))
     )
-    panels = [
+    return [
         (f"loss (evaluation: {loss.name})", "loss", [("train_loss", "training", BLUE), *_evaluated("eval_loss")]),
         (accuracy.full, accuracy.heading, _evaluated(column)),
         overconfidence,
         ("learning rate", "learning rate", [("lr", "training", BLUE)]),
     ]
-    kept = ((heading, unit, [line for line in lines if line[0] in found]) for heading, unit, lines in panels)
-    return [panel for panel in kept if panel[2]]
 
 
 def _evaluated(column: str) -> list[Line]:

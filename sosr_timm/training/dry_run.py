@@ -14,7 +14,6 @@ from sosr_timm.text import counted, duration, rate
 from sosr_timm.tracking.console import logger, show_facts
 from sosr_timm.training.advice import advising, divided_batch
 from sosr_timm.training.build import build_run
-from sosr_timm.training.evaluate import evaluate
 from sosr_timm.training.loop import train_update
 from sosr_timm.training.memory import (
     Estimate,
@@ -47,9 +46,15 @@ def dry_run(loaded: Loaded[TrainOptions], processes: Processes) -> int:
     show_facts({**facts_of(run), "learning rate": learning_rates(run)}, "plan")
     with advising(run):
         check_memory(run, estimate_memory(run))
+    return show_updates(run)
+
+
+def show_updates(run: Run) -> int:
+    """Make two updates, and print what they took; returns the exit code, 0."""
+    with advising(run):
         saved, seconds, losses = try_updates(run)
     rows = table_of(memory_of(run, saved))
-    peak = peak_on_device(processes.device)
+    peak = peak_on_device(run.processes.device)
     if peak is not None:
         rows["peak on the device"] = megabytes(peak)
     show_facts(rows, "memory of one process, measured")
@@ -115,14 +120,7 @@ def try_updates(run: Run) -> tuple[Saved, list[float], list[float]]:
         seconds.append(time.perf_counter() - started)
     if run.evaluation is not None:
         one_batch = iter([False])
-        evaluate(
-            run.model,
-            run.evaluation_loader,
-            run.evaluation,
-            run.processes,
-            channels_last=run.options.model.channels_last,
-            stop=lambda: next(one_batch, True),
-        )
+        run.evaluate(run.model, stop=lambda: next(one_batch, True))
     return saved, seconds, losses
 
 

@@ -19,7 +19,7 @@ PRECISIONS = {"fp16": "float16", "bf16": "bfloat16"}
 
 def facts_of(run: Run) -> dict[str, str]:
     """Name -> text of what a run is made of, as it is printed at the start of a run and of a dry run."""
-    return {**_about_data(run), **_about_model(run), **_about_length(run)}
+    return {**_about_data(run), **_about_model(run), **about_length(run)}
 
 
 def _about_data(run: Run) -> dict[str, str]:
@@ -68,22 +68,32 @@ def makers_of(run: Run) -> str:
 
 
 def _about_model(run: Run) -> dict[str, str]:
-    parameters = list(run.model.parameters())
-    total = sum(parameter.numel() for parameter in parameters)
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    frozen = "" if trained == total else f", {trained:,} of them trained"
-    groups = run.optimizer.param_groups
-    decays = ", ".join(sorted({f"{group['weight_decay']:g}" for group in groups}))
     return {
-        "model": f"{run.options.model.model}, {total:,} parameters{frozen}",
+        "model": f"{run.options.model.model}, {about_parameters(run)}",
         "loss": run.loss.full_form,
         "smoothing": f"{run.loss.smoothing:g}: {origin_of_smoothing(run.options.loss, run.options.task)}",
-        "optimizer": f"{type(run.optimizer.optimizer).__name__}, {counted(len(groups), 'group')} of "
-        f"parameters, weight decay {decays}",
+        "optimizer": about_optimizer(run),
     }
 
 
-def _about_length(run: Run) -> dict[str, str]:
+def about_parameters(run: Run) -> str:
+    """How many parameters the model has, and how many of them are trained where not all are."""
+    parameters = list(run.model.parameters())
+    total = sum(parameter.numel() for parameter in parameters)
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return f"{total:,} parameters" + ("" if trained == total else f", {trained:,} of them trained")
+
+
+def about_optimizer(run: Run) -> str:
+    """The optimizer, its groups and their weight decays."""
+    groups = run.optimizer.param_groups
+    decays = ", ".join(sorted({f"{group['weight_decay']:g}" for group in groups}))
+    kind = type(run.optimizer.optimizer).__name__
+    return f"{kind}, {counted(len(groups), 'group')} of parameters, weight decay {decays}"
+
+
+def about_length(run: Run) -> dict[str, str]:
+    """Samples of an update, epochs and updates, device and precision."""
     processes, options = run.processes, run.options.optimizer
     samples = run.order.global_batch * options.grad_accum_steps
     processes_counted = counted(processes.count, "process", "processes")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,28 @@ def announce(run: Run, checkpoint: str | None) -> None:
         logger.info("resumes from %s, after %s", Path(checkpoint).name, done)
 
 
-def finish(run: Run, signal_number: int) -> int:
-    """Print how the run ended and, where it is complete, write its result; returns the exit code."""
+def finish(
+    run: Run,
+    signal_number: int,
+    result: Callable[[Run], results.RunResult] | None = None,
+    commands: Callable[[Run], dict[str, str]] | None = None,
+) -> int:
+    """Print how the run ended and, where it is complete, write its result.
+
+    Args:
+        run: that ended.
+        signal_number: that ended it early, or 0.
+        result: makes the record; `result_of` where not given.
+        commands: useful ones for the run; `next_commands` where not given.
+
+    Returns:
+        the exit code.
+    """
+    result, commands = result or result_of, commands or next_commands
     best, last = run.progress.best, run.progress.last
     if signal_number:
         logger.info("stopped early by signal %d", signal_number)
-        show_facts(next_commands(run), "next", commands=True)
+        show_facts(commands(run), "next", commands=True)
         return run.options.run.exit_code_on_signal
     for title, record in (("best", best), ("last", last)):
         if record is not None:
@@ -79,10 +96,10 @@ def finish(run: Run, signal_number: int) -> int:
     elif run.processes.is_main and best is not None:
         advice = f"; the run is complete: make room, and --resume {run.folder.path} writes it"
         with must_write(run.folder.path / RESULT, advice):
-            results.save_result(result_of(run), run.folder.path, RESULT)
+            results.save_result(result(run), run.folder.path, RESULT)
     if run.processes.is_main:
         draw_curves_of(run)
-    show_facts(next_commands(run), "next", commands=True)
+    show_facts(commands(run), "next", commands=True)
     return 0
 
 
