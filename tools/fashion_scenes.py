@@ -2,9 +2,9 @@
 
     python -m tools.fashion_scenes DIRECTORY
 
-The items come from Debian's package `dataset-fashion-mnist`. The set stands for VOC where VOC cannot be had: objects of ten
-classes, of several sizes and colours, some of them faint and
-marked as difficult. The same arguments give the same bytes.
+The items come from Debian's package `dataset-fashion-mnist`. The set stands for VOC where VOC cannot be had: objects of
+ten classes, of several sizes and colours, some of them faint and marked as difficult. The same arguments give the same
+bytes.
 """
 
 from __future__ import annotations
@@ -60,9 +60,9 @@ def make_scene(
     items: np.ndarray,
     labels: np.ndarray,
     classes: Sequence[str] = CLASSES,
-    side: int = 128,
-    most: int = 4,
-    sizes: tuple[float, float] = (28, 52),
+    side: int = 96,
+    most: int = 3,
+    sizes: tuple[float, float] = (28, 46),
 ) -> tuple[Image.Image, list[Item]]:
     """A scene and its objects.
 
@@ -130,7 +130,7 @@ def write_list(
     (folder / "ImageSets" / "Main" / f"{name}.txt").write_text("\n".join(names) + "\n")
 
 
-def write_scenes(directory: Path, seed: int, train: int, test: int, side: int = 128) -> None:
+def write_scenes(directory: Path, seed: int, train: int, test: int, side: int = 96) -> None:
     """Write the lists 2007_trainval, 2012_trainval and 2007_test, and the names of the classes.
 
     Args:
@@ -159,7 +159,7 @@ def main() -> int:
     parser.add_argument("directory", type=Path, help="directory to make, for --data-dir")
     parser.add_argument("--train", type=int, default=400, help="scenes to train on (default 400)")
     parser.add_argument("--test", type=int, default=200, help="scenes to evaluate on (default 200)")
-    parser.add_argument("--side", type=int, default=128, help="longer side in pixels (default 128)")
+    parser.add_argument("--side", type=int, default=96, help="longer side in pixels (default 96)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.directory.exists():

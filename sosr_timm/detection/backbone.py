@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import timm
 import torch
 from timm.models._features import FeatureGetterNet
 from torch import Tensor, nn
@@ -18,7 +19,7 @@ from sosr_timm.options.detection import DetectorOptions
 from sosr_timm.options.train import ModelOptions
 from sosr_timm.registry import close_names
 from sosr_timm.setup.image_format import image_format
-from sosr_timm.setup.model import NO_LAYOUT, NO_MODEL, create_model
+from sosr_timm.setup.model import NO_LAYOUT, NO_MODEL, check_model_name, create_model
 from sosr_timm.setup.stored_run import find_run, models_of_run, published_config
 
 TORCHVISION = "torchvision:"
@@ -111,12 +112,13 @@ def _of_timm(options: DetectorOptions) -> tuple[nn.Module, Backbone]:
         model_kwargs=options.model_kwargs,
         num_classes=classes or None,
     )
-    if pretrained and not options.model.startswith(NO_LAYOUT) and not classes:
+    if pretrained and not options.model.startswith(NO_LAYOUT) and not timm.is_model_pretrained(options.model):
+        check_model_name(options.model)
         raise UserError(
             f"--model {options.model} has no published weights: add --no-pretrained or --initial-checkpoint FILE"
         )
     channels = (published_config(options.model).get("input_size") or (3,))[0]
-    info = SourceInfo(num_classes=1000, in_chans=channels)
+    info = SourceInfo(num_classes=classes or 1000, in_chans=channels)
     if options.initial_checkpoint:
         info = replace(info, num_classes=_classes_of(options))
     with warnings.catch_warnings():
@@ -151,7 +153,8 @@ def _recipe_of(model: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
     from timm.models import resolve_model_input_args
 
     resolved = resolve_model_input_args(model)
-    stated = {name: value for name, value in resolved.items() if name not in ("model_name", "pretrained_cfg")}
+    known = ("model_name", "pretrained_cfg", "in_chans", "num_classes")
+    stated = {name: value for name, value in resolved.items() if name not in known}
     return resolved["model_name"], {**stated, **given}
 
 
@@ -230,7 +233,9 @@ class FeatureMaps(nn.Module):
         training = self.training
         self.eval()
         try:
-            maps = self.forward(image)
+            with torch.enable_grad():
+                maps = self.forward(image)
+                total = sum(one.sum() for one in maps)
         except (AssertionError, RuntimeError, ValueError, TypeError, LookupError, ArithmeticError) as error:
             raise UserError(
                 f"--model {name} cannot look at images of any size ({one_line(error)}); a transformer may need "
@@ -240,7 +245,7 @@ class FeatureMaps(nn.Module):
         if found != list(zip(self.channels, self.strides, strict=True)):
             raise UserError(f"--model {name}: its feature maps are not what timm says of them ({found})")
         parameters = [one for one in self.parameters() if one.requires_grad]
-        gradients = torch.autograd.grad(sum(one.sum() for one in maps), parameters, allow_unused=True)
+        gradients = torch.autograd.grad(total, parameters, allow_unused=True)
         for parameter, gradient in zip(parameters, gradients, strict=True):
             parameter.requires_grad_(gradient is not None)
         self.train(training)
