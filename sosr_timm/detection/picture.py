@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 
+import numpy as np
 from torch import nn
 
-from sosr_timm.detection.average_precision import Detections
+from sosr_timm.detection.average_precision import IOU, Detections, overlaps
 from sosr_timm.detection.batches import load_image
 from sosr_timm.detection.run import DetectionRun
 from sosr_timm.detection.voc import Scene
@@ -65,16 +66,27 @@ def draw_detections(
         axes.set_title(scene.name, fontsize=8)
         for box, difficult in zip(scene.boxes, scene.difficult, strict=True):
             _draw_box(axes, box, THERE, 2.6, ":" if difficult else "-")
-        for box, label, score in zip(*detections, strict=True):
-            if score >= SHOWN:
-                _draw_box(axes, box, FOUND, 1.3, "-")
-                _write(axes, box, f"{classes[label]} {score:.2f}")
-    lines = {"object": (THERE, 2.6, "-"), f"detection, score {SHOWN} or more": (FOUND, 1.3, "-")}
+        for index in drawn(detections):
+            box, label, score = (part[index] for part in detections)
+            _draw_box(axes, box, FOUND, 1.3, "-")
+            _write(axes, box, f"{classes[label]} {score:.2f}")
+    lines = {"object": (THERE, 2.6, "-"), f"strongest detection, score {SHOWN} or more": (FOUND, 1.3, "-")}
     if any(scene.difficult.any() for scene in scenes):
         lines["difficult object"] = (THERE, 2.6, ":")
     handles = [Line2D([], [], color=c, linewidth=w, linestyle=s, label=name) for name, (c, w, s) in lines.items()]
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles), frameon=False, fontsize=8)
     save_plot(figure, path)
+
+
+def drawn(detections: Detections) -> list[int]:
+    """The detections that a picture shows: the strongest one at each place, so that labels can be read."""
+    chosen: list[int] = []
+    for index in np.argsort(-detections.scores, kind="stable"):
+        if detections.scores[index] < SHOWN:
+            break
+        if not chosen or overlaps(detections.boxes[index], detections.boxes[chosen]).max() < IOU:
+            chosen.append(int(index))
+    return chosen
 
 
 def _draw_box(axes, box, colour: str, width: float, style: str) -> None:
