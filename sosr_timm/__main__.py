@@ -12,6 +12,10 @@ COMMANDS = {
     "sosr-predict": ("sosr_timm.predict", "classes and probabilities of images without labels"),
     "sosr-export": ("sosr_timm.export", "a trained model as ONNX or torch.export file, with its preprocessing"),
     "sosr-compare": ("sosr_timm.compare", "train with several losses and paired seeds, and report the differences"),
+    "sosr-detect": (
+        "sosr_timm.detection",
+        "train RetinaNet on Pascal VOC from a classifier's weights, and evaluate it",
+    ),
     "sosr-analyze": ("sosr_timm.analysis", "the analyses and plots of the papers, for runs and models"),
     "sosr-data": ("sosr_timm.data", "prepare data sets from their official archives, index tar shards, and check both"),
     "sosr-hub": ("sosr_timm.hub", "publish a run on the Hugging Face Hub, convert weights"),

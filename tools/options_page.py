@@ -9,6 +9,7 @@ from sosr_timm.analysis.main import ANALYSES
 from sosr_timm.analysis.registry import own_groups
 from sosr_timm.options.analysis import SharedOptions
 from sosr_timm.options.compare import OwnOptions
+from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
@@ -24,6 +25,7 @@ COMMANDS = {
     "sosr-predict": PredictOptions,
     "sosr-export": ExportOptions,
     "sosr-compare": OwnOptions,
+    "sosr-detect": DetectionOptions,
 }  # timm has no flags of these
 PREFACE = """\
 # Options
@@ -51,7 +53,7 @@ def section(program: str, groups: type) -> str:
     """The options of one program, a table for each group."""
     rows: dict[str, list[tuple[str, ...]]] = {}
     for option in options_of(groups).values():
-        rows.setdefault(option.group, []).append(cells(option, marks=program == "train.py"))
+        rows.setdefault(option.group, []).append(cells(option, marks=program in ("train.py", "sosr-detect")))
     tables = (f"\n\n### {group}\n\n{markdown_table(COLUMNS, found)}" for group, found in rows.items())
     return f"\n## {program}{''.join(tables)}\n"
 

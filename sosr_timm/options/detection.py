@@ -142,6 +142,7 @@ class DetectionRunOptions:
     wandb_resume_id: str = same_flag(RunOptions, "wandb_resume_id")
     checkpoint_hist: int = same_flag(RunOptions, "checkpoint_hist")
     save_epochs: tuple[int, ...] = same_flag(RunOptions, "save_epochs")
+    keep_checkpoints: tuple[int, ...] = same_flag(RunOptions, "keep_checkpoints")
     synchronize_step: bool = same_flag(RunOptions, "synchronize_step")
     device: str | None = same_flag(RunOptions, "device")
     num_processes: int | None = same_flag(RunOptions, "num_processes")

@@ -11,6 +11,7 @@ from sosr_timm.analysis.main import ANALYSES
 from sosr_timm.analysis.registry import own_groups
 from sosr_timm.options.analysis import SharedOptions
 from sosr_timm.options.compare import OwnOptions
+from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
 from sosr_timm.options.train import TrainOptions
@@ -19,7 +20,13 @@ from sosr_timm.options.validate import ValidateOptions
 HERE = Path(__file__).parent
 FIXTURES = HERE.parent / "fixtures"
 PROGRAMS = {"train": TrainOptions, "validate": ValidateOptions}  # timm has scripts of these names
-ALL_PROGRAMS = {**PROGRAMS, "predict": PredictOptions, "export": ExportOptions, "compare": OwnOptions}
+ALL_PROGRAMS = {
+    **PROGRAMS,
+    "predict": PredictOptions,
+    "export": ExportOptions,
+    "compare": OwnOptions,
+    "detect": DetectionOptions,
+}
 ALL_PROGRAMS["analyze"] = SharedOptions
 # What an analysis has beside those.
 ALL_PROGRAMS |= {
