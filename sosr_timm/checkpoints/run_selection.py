@@ -242,7 +242,8 @@ def merged_options(folder: RunFolder, loaded: Loaded[Options]) -> Options:
     if smoothing is not None:
         values["smoothing"] = smoothing
     # A run that began before there was a choice has a permutation, whatever its length.
-    values.setdefault("order", "permutation")
+    if "order" in known:
+        values.setdefault("order", "permutation")
     values.update({name: value for name, value in given.items() if known[name].scope != TRAINING})
     return build(type(loaded.options), values)
 
