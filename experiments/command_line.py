@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from sosr_timm.errors import UserError
-from sosr_timm.options.fields import options_of
+from sosr_timm.options.fields import KeyValue, options_of
 from sosr_timm.options.load import read_command_line
 from sosr_timm.options.ranges import Range
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
+from sosr_timm.runner.executors import EXECUTORS, HERE
 from sosr_timm.runner.jobs import Places
 from tools.checkout import ROOT, shown
 
@@ -70,6 +71,10 @@ def make_parser() -> argparse.ArgumentParser:
         "--launcher",
         default="",
         help="command that starts train.py (default: this Python)",
+    )
+    run.add_argument("--executor", choices=EXECUTORS, default=HERE, help="processes of this machine, or jobs of Slurm")
+    run.add_argument(
+        "--slurm", nargs="+", action=KeyValue, default={}, metavar="KEY=VALUE", help="of each job: timeout_min=240 ..."
     )
     run.add_argument("--dry-run", action="store_true", help="print the commands and the number of epochs and images")
     return parser

@@ -13,8 +13,8 @@ from experiments.command_line import changes_of, places_of
 from experiments.starting import starting_job, weights_of
 from experiments.table_file import read_table
 from sosr_timm.errors import UserError
+from sosr_timm.runner.executors import make_executor
 from sosr_timm.runner.jobs import Job, plan_jobs
-from sosr_timm.runner.machine import slots
 from sosr_timm.runner.start import check_data, command_of, estimate, missing_of, run_jobs
 from sosr_timm.runner.tables import choose_rows
 from sosr_timm.text import counted
@@ -48,7 +48,8 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
     if not missing:
         return 1
     check_data(missing)
-    outcome = run_jobs(table.name, missing, len(jobs), slots(parsed.jobs, bool(parsed.launcher)), command)
+    executor = make_executor(parsed.executor, parsed.slurm, parsed.jobs, parsed.launcher, len(missing))
+    outcome = run_jobs(table.name, missing, len(jobs), executor, command)
     if outcome.signal:
         return 128 + outcome.signal
     return 1 if outcome.failed or outcome.stopped or waiting else 0

@@ -37,7 +37,16 @@ def summary_of(content: Mapping[str, Any]) -> list[str]:
     if not pairs or min(pairs) < 2:
         return [*sentences, "With one seed nothing can be concluded: chance cannot be told from the losses."]
     sentences += [about(name, title, losses, content) for name, title in QUALITY.items()]
+    same = [one["loss"] for one in losses if one["loss"] != content["baseline"] and never_differs(one)]
+    if same:
+        sentences.append(f"{listed(same)} gave the same values as {content['baseline']} in every run.")
     return [sentence for sentence in sentences if sentence]
+
+
+def never_differs(one: Mapping[str, Any]) -> bool:
+    """Whether a loss has the baseline's value of every metric with every seed."""
+    differences = [one[MAIN][name]["difference"] for name in QUALITY if name in one[MAIN]]
+    return all(found["mean"] == 0 and not found["half_width"] for found in differences)
 
 
 def about(name: str, title: Title, losses: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> str:
@@ -64,7 +73,7 @@ def about(name: str, title: Title, losses: Sequence[Mapping[str, Any]], content:
             parts.append(f"better than {baseline}: {effects(title, sure, better)}")
     if worse:
         parts.append(f"worse than {baseline}: {effects(title, sure, worse)}")
-    rest = [loss for loss in others if loss not in sure]
+    rest = [loss for loss, one in others.items() if loss not in sure and (one["mean"] or one["half_width"])]
     limit = content["detectable"][MAIN].get(name)
     seeds = min(values["n"] for values in others.values())
     if rest and limit is not None:
@@ -104,7 +113,7 @@ def notes_of(plan: Plan, content: Mapping[str, Any]) -> list[str]:
             "Last epoch: nothing was selected. Best epoch: the best by "
             f"{plan.select_by} on the images that the tables are about, so it is optimistic.",
             "Temperature: each half of the evaluation images is scaled by the temperature that is fitted on the other "
-            "half. It has seen images of the same kind, which training has not.",
+            "half: on evaluation images, but never on those that it scales.",
         ]
         grids = sorted({one.grid for one in plan.losses if one.grid})
         if grids:

@@ -13,9 +13,11 @@ from sosr_timm.comparison.data import look_at_data
 from sosr_timm.comparison.plan import continued, load_plan, make_plan, save_plan
 from sosr_timm.comparison.report import MARKDOWN
 from sosr_timm.comparison.study import Study, folders_of
+from sosr_timm.errors import UserError
 from sosr_timm.files import shortest
 from sosr_timm.options.compare import FOLDER, CompareOptions, seconds_of
 from sosr_timm.options.load import Loaded
+from sosr_timm.runner.executors import HERE, Executor, make_executor
 from sosr_timm.runner.jobs import Job
 from sosr_timm.runner.machine import slots
 from sosr_timm.runner.outcome import Outcome
@@ -40,9 +42,12 @@ def run_comparison(loaded: Loaded[CompareOptions]) -> int:
         return 0
     if comparison.report:
         return finish(study)
-    places = slots(comparison.jobs, bool(comparison.launcher))
+    if comparison.budget and comparison.executor != HERE:
+        raise UserError(f"--budget measures this machine, which --executor {comparison.executor} does not use")
+    if missing:
+        executor_of(study, missing)  # a wrong one is reported before anything is written
     if comparison.budget and missing and load_plan(study.places.results) is None:
-        plan_time(study, missing, places)
+        plan_time(study, missing)
     elif not loaded.options.run.dry_run:
         say(describe_power(study.plan))
     if loaded.options.run.dry_run:
@@ -50,12 +55,12 @@ def run_comparison(loaded: Loaded[CompareOptions]) -> int:
             say(shlex.join(study.command()(job)))
         return 0
     save_plan(study.plan, study.places.results)
-    outcomes = [drop_by_halving(study, places)] if study.plan.early_stop_losers else []
+    outcomes = [drop_by_halving(study)] if study.plan.early_stop_losers else []
     if not any(one.signal for one in outcomes):
-        outcomes.append(run_missing(study, missing_of(study.jobs(study.still_trained())), places))
+        outcomes.append(run_missing(study, missing_of(study.jobs(study.still_trained()))))
     if study.selects and not any(one.signal or one.stopped or one.busy for one in outcomes):
         select(study)
-        outcomes.append(run_missing(study, study.untested(), places, "--test", study.plan.test_split))
+        outcomes.append(run_missing(study, study.untested(), "--test", study.plan.test_split))
     code = finish(study)
     signal = next((one.signal for one in outcomes if one.signal), 0)
     if signal:
@@ -78,13 +83,24 @@ def prepare(loaded: Loaded[CompareOptions]) -> Study:
     return Study(plan, words, places, loaded)
 
 
-def plan_time(study: Study, missing: Sequence[Job], places: Sequence[dict[str, str]]) -> None:
+def executor_of(study: Study, jobs: Sequence[Job]) -> Executor:
+    """What starts the runs.
+
+    Raises:
+        UserError: see `make_executor`.
+    """
+    comparison = study.options
+    return make_executor(comparison.executor, comparison.slurm, comparison.jobs, comparison.launcher, len(jobs))
+
+
+def plan_time(study: Study, missing: Sequence[Job]) -> None:
     """Measure the speed, print the plan, and end where it does not fit the budget.
 
     Raises:
         UserError: see `check_budget`.
     """
-    plan, used = study.plan, places[: len(missing)]
+    plan, comparison = study.plan, study.options
+    used = slots(comparison.jobs, bool(comparison.launcher))[: len(missing)]
     say("measuring the speed ...")
     # As many losses as there are slots, so that an expensive one is among them by chance only.
     commands = []
@@ -94,20 +110,19 @@ def plan_time(study: Study, missing: Sequence[Job], places: Sequence[dict[str, s
     speed = measure_speed(commands, used)
     say(describe(plan, speed, len(missing), len(used)))
     say(describe_power(plan))
-    check_budget(plan, speed, len(missing), len(used), seconds_of(study.options.budget))
+    check_budget(plan, speed, len(missing), len(used), seconds_of(comparison.budget))
 
 
-def run_missing(
-    study: Study, jobs: Sequence[Job], places: list[dict[str, str]], *words: str, more: Sequence[str] = ()
-) -> Outcome:
+def run_missing(study: Study, jobs: Sequence[Job], *words: str, more: Sequence[str] = ()) -> Outcome:
     """Run jobs, and write the report again after each."""
     if not jobs:
         return Outcome()
     total = len(study.jobs())
-    return run_jobs(study.plan.name, jobs, total, places, study.command(*words, more=more), after=study.report)
+    command, executor = study.command(*words, more=more), executor_of(study, jobs)
+    return run_jobs(study.plan.name, jobs, total, executor, command, after=study.report)
 
 
-def drop_by_halving(study: Study, places: list[dict[str, str]]) -> Outcome:
+def drop_by_halving(study: Study) -> Outcome:
     """Train all losses up to each rung and drop the worse half there; what was dropped before stays dropped."""
     together = Outcome()
     for rung in rungs_of(study.plan.epochs):
@@ -115,7 +130,7 @@ def drop_by_halving(study: Study, places: list[dict[str, str]]) -> Outcome:
             continue
         jobs = study.jobs(study.still_trained(), until=rung)
         jobs = [job for job in missing_of(jobs) if not job.is_complete]
-        outcome = run_missing(study, jobs, places, more=("--stop-epoch", str(rung)))
+        outcome = run_missing(study, jobs, more=("--stop-epoch", str(rung)))
         together.failed += outcome.failed
         together.signal, together.stopped, together.busy = outcome.signal, outcome.stopped, outcome.busy
         if outcome.signal or outcome.stopped or outcome.busy:

@@ -48,7 +48,7 @@ def markdown(content: Mapping[str, Any]) -> str:
         f"# Comparison {content['name']}",
         *content["summary"],
         f"{len(content['losses'])} losses, {many} {noun} each, {counted(content['epochs'], 'epoch')}, trained on "
-        f"{data['training_images']:,} images of {data['name']} with {data['classes']} classes; evaluated on "
+        f"{data['training_images']:,} images of {data['name']} with {data['classes']} classes; measured on "
         f"{content['evaluated_on']}.",
     ]
     for epoch in EPOCHS:
@@ -133,7 +133,9 @@ def cost_table(content: Mapping[str, Any]) -> str:
 def machines(content: Mapping[str, Any]) -> str:
     """Runs, hours and machines in a sentence."""
     cost = content["cost"]
-    names = sorted({", ".join(one["gpus"]) or f"{one['cpu']}, {one['threads']} threads" for one in cost["machines"]})
+    names = sorted(
+        {", ".join(one["gpus"]) or f"{one['cpu']}, {counted(one['threads'], 'thread')}" for one in cost["machines"]}
+    )
     versions = sorted({f"torch {one['torch']}, timm {one['timm']}" for one in cost["machines"]})
     where = f" on {'; '.join(names)}; {'; '.join(versions)}" if names else ""
     return f"{counted(cost['runs'], 'run')}, {cost['hours']:.2f} hours of training{where}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 from sosr_timm.options.fields import THIS_START, flag
 from sosr_timm.options.ranges import FILE_NAME, Form, Range
@@ -58,6 +59,12 @@ class ComparisonOptions:
     jobs: int | None = flag(
         None, "runs at a time; where not given one on each GPU, or without GPUs one on each core", allowed=Range(1, 256)
     )
+    executor: str = flag(
+        "local",
+        "where runs are started: on this machine, as jobs of Slurm, or by submitit on this machine to try that out",
+        choices=("local", "slurm", "submitit"),
+    )
+    slurm: dict[str, Any] = flag({}, "of each job, as submitit takes it: slurm_partition=gpu timeout_min=240 ...")
     launcher: str = flag("", "command that starts each run, for instance 'torchrun --nproc_per_node 2'")
     report: bool = flag(False, "write the report of the runs that are done, and start none")
     status: bool = flag(False, "print how far the runs are, and start none")

@@ -167,7 +167,7 @@ class Option:
             )
             return
         if self.kind.pairs:
-            parser.add_argument(*names, nargs="*", action=_KeyValue, metavar="KEY=VALUE", **common)
+            parser.add_argument(*names, nargs="*", action=KeyValue, metavar="KEY=VALUE", **common)
             return
         common["type"] = self.kind.scalar
         common["metavar"] = f"{{{','.join(self.choices)}}}" if self.choices else self.name.upper()
@@ -196,7 +196,7 @@ class Option:
         return f"{self.help} ({'; '.join(notes)})" if notes else self.help
 
 
-class _KeyValue(argparse.Action):
+class KeyValue(argparse.Action):
     """`a=1 b=(2,3) c=word` into a dict; a value that is no Python literal stays a text, as in timm."""
 
     def __call__(self, parser, namespace, values, option_string=None):

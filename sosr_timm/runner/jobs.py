@@ -89,6 +89,16 @@ class Job:
         return self.folder.path.with_name(f"{self.name}.failed")
 
     @property
+    def submitted(self) -> Path:
+        """A file that exists while the run is a job of a cluster; holds its number."""
+        return self.folder.path.with_name(f"{self.name}.submitted")
+
+    @property
+    def stop(self) -> Path:
+        """A file that asks a run on a cluster to stop; holds the name of the signal."""
+        return self.folder.path.with_name(f"{self.name}.stop")
+
+    @property
     def record(self) -> Path:
         return self.places.records(self.table.name) / f"{self.name}.json"
 
@@ -114,10 +124,15 @@ class Job:
             return 0
 
     @property
+    def is_running(self) -> bool:
+        """Whether a process holds the log, as a run does from its start to its end."""
+        return is_locked(self.log)
+
+    @property
     def state(self) -> str:
         if self.finished or self.record.is_file():
             return DONE
-        if is_locked(self.log):
+        if self.is_running or self.submitted.is_file():
             return RUNNING
         if self.failure.is_file():
             return FAILED

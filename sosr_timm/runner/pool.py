@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from types import FrameType
-from typing import IO
 
 from sosr_timm.files import shortest
 from sosr_timm.metrics.titles import ONE_CLASS
 from sosr_timm.runner.collect import record_of
+from sosr_timm.runner.executors import Executor, Handle
 from sosr_timm.runner.jobs import Job
 from sosr_timm.runner.outcome import Outcome
 from sosr_timm.runner.record import save_record
@@ -29,8 +27,7 @@ class Running:
     """A run in progress; `asked` is true once it was asked to stop."""
 
     job: Job
-    process: subprocess.Popen
-    log: IO[bytes]
+    handle: Handle
     slot: int
     asked: bool = False
 
@@ -41,7 +38,7 @@ class Pool:
     A first SIGINT or SIGTERM asks the runs for a checkpoint and waits for them; a second one kills them.
 
     Args:
-        slots: the environment of each of the runs that run at the same time.
+        executor: what starts them.
         command: returns the words that start a job's run.
         say: prints a line.
         after: called after each run that finished or failed.
@@ -49,12 +46,12 @@ class Pool:
 
     def __init__(
         self,
-        slots: list[dict[str, str]],
+        executor: Executor,
         command: Callable[[Job], list[str]],
         say: Callable[[str], None],
         after: Callable[[], object] = lambda: None,
     ):
-        self.slots, self.command, self.say, self.after = slots, command, say, after
+        self.executor, self.command, self.say, self.after = executor, command, say, after
         self.running: list[Running] = []
         self.outcome = Outcome()
         self.signals = 0
@@ -83,7 +80,7 @@ class Pool:
         """Start a job in every free slot; returns how many were started."""
         count = 0
         taken = {one.slot for one in self.running}
-        for slot in (slot for slot in range(len(self.slots)) if slot not in taken):
+        for slot in (slot for slot in range(self.executor.count) if slot not in taken):
             while waiting and not self.outcome.signal:
                 started = self._launch(waiting.pop(0), slot)
                 if started:
@@ -97,6 +94,10 @@ class Pool:
             self._finish(job)
             return None
         job.log.parent.mkdir(parents=True, exist_ok=True)
+        found = self.executor.find(job)
+        if found:
+            self.say(f"{job.name} is still running; log {shortest(job.log)}")
+            return Running(job, found, slot)
         log = open(job.log, "ab")  # noqa: SIM115 - held, with its lock, by the run too
         try:
             fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -109,31 +110,24 @@ class Pool:
         words = self.command(job)
         log.write(f"\n$ {' '.join(words)}\n".encode())
         log.flush()
-        process = subprocess.Popen(
-            words,
-            env={**os.environ, **self.slots[slot], "PYTHONUNBUFFERED": "1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            # Ctrl-C reaches only this process, which forwards one signal and waits.
-            start_new_session=True,
-        )
+        handle = self.executor.start(job, words, log, slot)
         self.say(f"started {job.name}, log {shortest(job.log)}")
-        return Running(job, process, log, slot)
+        return Running(job, handle, slot)
 
     def _collect(self) -> int:
         """Handle the runs that have ended; returns how many."""
-        ended = [one for one in self.running if one.process.poll() is not None]
-        for one in ended:
+        codes = [(one, one.handle.poll()) for one in self.running]
+        ended = [(one, code) for one, code in codes if code is not None]
+        for one, code in ended:
             self.running.remove(one)
-            one.log.close()
-            if one.process.returncode == 0 and one.job.is_complete:
+            one.handle.close()
+            if code == 0 and one.job.is_complete:
                 self._finish(one.job)
-            elif one.process.returncode == 0 or self.outcome.signal:
+            elif code == 0 or self.outcome.signal:
                 self.say(f"stopped {one.job.name}")
                 self.outcome.stopped.append(one.job)
             else:
-                self._fail(one.job, one.process.returncode)
+                self._fail(one.job, code)
         return len(ended)
 
     def _finish(self, job: Job) -> None:
@@ -190,5 +184,4 @@ class Pool:
     def _send(self, number: int) -> None:
         for one in self.running:
             one.asked = True
-            if one.process.poll() is None:
-                os.killpg(one.process.pid, number)
+            one.handle.send(number)

@@ -9,6 +9,7 @@ from typing import Any
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.files import shortest
 from sosr_timm.options.load import plain
+from sosr_timm.runner.executors import Executor
 from sosr_timm.runner.jobs import DONE, Job
 from sosr_timm.runner.outcome import Outcome
 from sosr_timm.runner.pool import Pool
@@ -53,7 +54,7 @@ def run_jobs(
     name: str,
     missing: Sequence[Job],
     total: int,
-    slots: list[dict[str, str]],
+    executor: Executor,
     command: Callable[[Job], list[str]],
     after: Callable[[], object] = lambda: None,
 ) -> Outcome:
@@ -63,14 +64,13 @@ def run_jobs(
         name: of the table.
         missing: to run.
         total: number of all its runs.
-        slots: see `machine.slots`.
+        executor: what starts them.
         command: see `command_of`.
         after: called after each run that finished or failed.
     """
-    places = slots[: len(missing)]
-    each = " ".join(f"{name}={value}" for name, value in places[0].items()) or "the environment of its launcher"
-    say(f"{name}: {len(missing)} of {counted(total, 'run')} to do, {len(places)} at a time, each with {each}")
-    outcome = Pool(places, command, say, after).run(missing)
+    at_a_time = min(executor.count, len(missing))
+    say(f"{name}: {len(missing)} of {counted(total, 'run')} to do, {at_a_time} at a time, each with {executor.each}")
+    outcome = Pool(executor, command, say, after).run(missing)
     if outcome.signal:
         say(f"stopped {counted(len(outcome.stopped), 'run')}; run the same command again to resume")
     else:

@@ -13,7 +13,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.options.compare import CompareOptions
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
-from sosr_timm.runner import pool
+from sosr_timm.runner import executors, pool
 
 WORDS = (
     *("--dataset", "digits", "--model", "vit_tiny_patch16_224", "--opt", "momentum", "--lr", "0.05"),
@@ -54,7 +54,7 @@ def use_in_process(monkeypatch) -> type[InProcess]:
     """Let the pool run workers in this process."""
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     fake = SimpleNamespace(Popen=InProcess, DEVNULL=subprocess.DEVNULL, STDOUT=subprocess.STDOUT)
-    monkeypatch.setattr(pool, "subprocess", fake)
+    monkeypatch.setattr(executors, "subprocess", fake)
     monkeypatch.setattr(pool, "POLL", 0.0)
     monkeypatch.setattr(InProcess, "stop_before", None)
     monkeypatch.setattr(InProcess, "started", 0)
