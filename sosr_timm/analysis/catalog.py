@@ -5,8 +5,11 @@ from sosr_timm.analysis import (  # noqa: F401
     corruptions,
     diversity,
     ensemble,
+    features2d,
     gradients,
     human,
+    logits,
     overconfidence,
+    projection,
     transfer,
 )

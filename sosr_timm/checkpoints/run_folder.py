@@ -20,7 +20,7 @@ from sosr_timm.files import must_write, write_json, write_text
 
 OPTIONS, ABOUT, RESULT, LABELS = "options.yaml", "run.json", "result.json", "training_labels.safetensors"
 METRICS, SUMMARY, CONFIDENCE = "metrics.jsonl", "summary.csv", "confidence.csv"
-IMAGE_ENTROPY = "image_entropy.safetensors"
+IMAGE_ENTROPY, FEATURES = "image_entropy.safetensors", "features"
 CHECKPOINTS, LOCK = "checkpoints", ".lock"
 PATIENCE = 30.0  # seconds; as long as torchrun gives its processes to end
 

@@ -163,6 +163,14 @@ class RunOptions:
         choices=("training", "clean"),
         scope=FREE,
     )
+    record_features: int | None = flag(
+        None,
+        "store the penultimate features of the training samples every so many epochs and in the last one, for models "
+        "with few of them (cifar_resnet110_2d)",
+        const=1,
+        scope=FREE,
+        allowed=AT_LEAST_ONE,
+    )
     save_images: bool = flag(False, "store the last batch of each log interval as a picture", scope=FREE)
     log_with: tuple[str, ...] = flag((), "trackers: tensorboard, wandb, trackio", scope=FREE)
     project: str = flag("sosr_timm", "project name for the trackers", scope=FREE)

@@ -29,12 +29,26 @@ def check_options(options: TrainOptions, resumed: bool = False) -> None:
     best_metric(options)
     if options.run.record_confidence and is_multi_label(options.task):
         raise UserError("--record-confidence counts p_y of one class per image, which --task multilabel does not have")
+    if options.run.record_features:
+        _check_features(options)
     if options.run.recovery_interval and options.run.checkpoint_every:
         raise UserError("--recovery-interval and --checkpoint-every mean the same: give one of them")
     if not resumed:
         _check_augmentation(options.augmentation)
         _check_schedule(options.schedule)
         _check_weights(options.task)
+
+
+def _check_features(options: TrainOptions) -> None:
+    incompatible = {
+        "--torchcompile": options.model.torchcompile,
+        "--task multilabel": is_multi_label(options.task),
+        "--train-img-sizes": options.sizes.train_img_sizes is not None,
+        "--on-nonfinite skip": options.run.on_nonfinite == "skip",
+    }
+    flag = next((flag for flag, given in incompatible.items() if given), None)
+    if flag:
+        raise UserError(f"--record-features does not work with {flag}")
 
 
 def _check_data(options: TrainOptions) -> None:

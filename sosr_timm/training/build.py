@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from timm.layers import set_fast_norm
 from timm.task import ClassificationTask
+from timm.utils import unwrap_model
 
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.data.order.order import EvaluationOrder
@@ -31,6 +32,7 @@ from sosr_timm.tracking.metrics_log import MetricsLog
 from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.tracking.stopwatch import Stopwatch
 from sosr_timm.training.confidence import CLEAN, COLUMNS, CleanImages, ConfidenceRecord
+from sosr_timm.training.features import FeatureRecord
 from sosr_timm.training.nonfinite import Guard
 from sosr_timm.training.run import Progress, Run
 
@@ -99,6 +101,10 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
         of_clean = EvaluationOrder(len(training_source), size, processes.count, processes.rank)
         of_workers = evaluation_by_workers(options, training_source, form, of_clean, processes.device, tta=0)
         clean_images = CleanImages(of_clean, of_workers)
+    features = FeatureRecord()
+    if options.run.record_features:
+        samples = order.samples_of(0, slice(None)) // processes.count
+        features = FeatureRecord(unwrap_model(task.get_eval_model()), samples, processes.device)
     compiled = bool(options.model.torchcompile) and isinstance(task, ClassificationTask)  # see compile_step
     return Run(
         options=options,
@@ -128,4 +134,5 @@ def build_run(options: TrainOptions, processes: Processes, folder: RunFolder, re
             options.run.record_confidence, processes.device, loss.gradient if compiled else None
         ),
         clean_images=clean_images,
+        features=features,
     )

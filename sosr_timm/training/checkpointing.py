@@ -161,6 +161,8 @@ def _rank_state(run: Run) -> dict[str, Any]:
     }
     if run.confidence.mode:
         state["confidence"] = run.confidence.state_dict()
+    if run.features.active:
+        state["features"] = run.features.state_dict()
     if run.processes.count > 1:
         state["buffers"] = dict(run.model.named_buffers())
         state["ema_buffers"] = {} if run.ema is None else dict(run.ema.named_buffers())
@@ -345,6 +347,8 @@ def _restore_rank(run: Run, ranks: list[dict[str, Any]]) -> None:
     run.meters.load_state_dict(meters)
     if confidence and run.confidence.mode:
         run.confidence.load_state_dict(confidence)
+    if run.features.active and same and "features" in mine:
+        run.features.load_state_dict(mine["features"])
     if same:
         for model, key in ((run.model, "buffers"), (run.ema, "ema_buffers")):
             buffers = {} if model is None else dict(model.named_buffers())

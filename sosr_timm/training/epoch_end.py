@@ -12,6 +12,7 @@ from sosr_timm.metrics.titles import LOWER_IS_BETTER
 from sosr_timm.setup.metric_names import TRAIN_LOSS, in_columns
 from sosr_timm.training.checkpointing import save
 from sosr_timm.training.confidence_pass import clean_pass
+from sosr_timm.training.feature_files import write_features
 from sosr_timm.training.run import Run
 
 
@@ -55,6 +56,7 @@ def finish_epoch(run: Run) -> int:
         values = run.confidence.read_epoch(run.processes.sum, clean)
         if run.processes.is_main:
             run.metrics_log.row({"epoch": epoch, **values}, run.folder.confidence)
+    write_features(run, epoch)
     show_epoch(run, epoch, means, metrics)
     save(run)
     return run.stop_signals.received()

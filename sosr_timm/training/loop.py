@@ -71,6 +71,7 @@ def train_update(run: Run, batches: Iterator[Batch]) -> None:
         with run.task.no_sync() if position < count - 1 else nullcontext():
             result = run.task(images, target)
             run.confidence.watch(batch, result, target)
+            run.features.watch(batch)
             run.processes.accelerator.backward(result["loss"] * run.loss_scale(batch) / count)
         parts = run.parts(result)
         run.meters.add(result["loss"], parts)

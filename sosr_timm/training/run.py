@@ -31,6 +31,7 @@ from sosr_timm.tracking.saved_images import SavedImages
 from sosr_timm.tracking.stopwatch import Stopwatch
 from sosr_timm.training.confidence import CleanImages, ConfidenceRecord
 from sosr_timm.training.evaluate import evaluate
+from sosr_timm.training.features import FeatureRecord
 from sosr_timm.training.nonfinite import Guard
 
 
@@ -85,6 +86,7 @@ class Run:
     saved_images: SavedImages
     confidence: ConfidenceRecord = field(default_factory=ConfidenceRecord, kw_only=True)
     clean_images: CleanImages | None = field(default=None, kw_only=True)
+    features: FeatureRecord = field(default_factory=FeatureRecord, kw_only=True)
 
     @property
     def evaluation_images(self) -> int:

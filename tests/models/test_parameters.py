@@ -29,6 +29,7 @@ PARAMETERS = {
     "cifar_resnet20": 278_324,
     "cifar_resnet32": 550_388,
     "cifar_resnet32_causal_norm": 550_288,
+    "cifar_resnet110_2d": 1_145_982,
 }
 
 
@@ -50,6 +51,7 @@ def test_parameters_at_100_classes(name, expected):
         ("cifar_resnet20", 10, 272_474),
         ("cifar_resnet56", 200, 640_152),
         ("cifar_resnet110", 200, 1_196_568),
+        ("cifar_resnet110_2d", 10, 1_145_712),
         ("cifar_vgg19_bn", 10, 20_040_522),
     ],
 )
