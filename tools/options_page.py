@@ -12,6 +12,7 @@ from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.fields import TRAINING, Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
+from sosr_timm.options.page import PageOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 from sosr_timm.text import markdown_table
@@ -26,6 +27,7 @@ COMMANDS = {
     "sosr-export": ExportOptions,
     "sosr-compare": OwnOptions,
     "sosr-detect": DetectionOptions,
+    "sosr-page": PageOptions,
 }  # timm has no flags of these
 PREFACE = """\
 # Options

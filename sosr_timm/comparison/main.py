@@ -12,7 +12,7 @@ from sosr_timm.comparison.choices import drop_losers, rungs_of, save_choices, se
 from sosr_timm.comparison.data import look_at_data
 from sosr_timm.comparison.plan import continued, load_plan, make_plan, save_plan
 from sosr_timm.comparison.report import MARKDOWN
-from sosr_timm.comparison.study import Study, folders_of
+from sosr_timm.comparison.study import PAGE, Study, folders_of
 from sosr_timm.errors import UserError
 from sosr_timm.files import shortest
 from sosr_timm.options.compare import FOLDER, CompareOptions, seconds_of
@@ -158,6 +158,8 @@ def finish(study: Study) -> int:
     for sentence in content["summary"]:
         say(sentence)
     say(f"report: {shortest(study.places.results / MARKDOWN)}")
+    if study.options.html:
+        say(f"page: {shortest(study.places.results / PAGE)}")
     return 0
 
 

@@ -16,6 +16,8 @@ from sosr_timm.comparison.result import COMPLETE, DROPPED, FAILED, NOT_SELECTED,
 from sosr_timm.errors import UserError
 from sosr_timm.options.compare import CompareOptions
 from sosr_timm.options.load import Loaded
+from sosr_timm.page.comparisons import content_of_comparison
+from sosr_timm.page.main import write_page
 from sosr_timm.runner.collect import history_of
 from sosr_timm.runner.jobs import DONE, EVALUATION, TEST, Job, Places, plan_jobs
 from sosr_timm.runner.jobs import FAILED as FAILED_RUN
@@ -23,6 +25,7 @@ from sosr_timm.runner.record import Record, load_record
 from sosr_timm.runner.start import command_of
 from sosr_timm.text import counted
 
+PAGE = "comparison.html"
 WORKER = ("-m", "sosr_timm.comparison.worker")
 
 
@@ -133,8 +136,12 @@ class Study:
         return State(RUNNING, f"{done} of {counted(len(jobs), 'run')} done{tested}")
 
     def report(self) -> dict[str, Any]:
-        """Write the report of what there is; returns the content of comparison.json."""
-        return write_report(self.plan, self.records(self.jobs()), self.states(), self.places.results)
+        """Write the report of what there is, with --html as a page too; returns the content of comparison.json."""
+        folder = self.places.results
+        content = write_report(self.plan, self.records(self.jobs()), self.states(), folder)
+        if self.options.html:
+            write_page(content_of_comparison(folder), folder / PAGE)
+        return content
 
     def still_trained(self) -> list[Candidate]:
         """The losses that were not dropped."""

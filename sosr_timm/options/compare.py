@@ -66,6 +66,7 @@ class ComparisonOptions:
     )
     slurm: dict[str, Any] = flag({}, "of each job, as submitit takes it: slurm_partition=gpu timeout_min=240 ...")
     launcher: str = flag("", "command that starts each run, for instance 'torchrun --nproc_per_node 2'")
+    html: bool = flag(False, "write the report as an HTML page too, comparison.html", scope=THIS_START)
     report: bool = flag(False, "write the report of the runs that are done, and start none")
     status: bool = flag(False, "print how far the runs are, and start none")
 

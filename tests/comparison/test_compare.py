@@ -13,6 +13,7 @@ from scipy import stats
 
 from sosr_timm.comparison.choices import CHOICES
 from sosr_timm.comparison.report import MARKDOWN, TABLE
+from sosr_timm.comparison.study import PAGE
 from sosr_timm.errors import UserError
 from sosr_timm.runner.comparison_file import RESULT, load_comparison
 from sosr_timm.runner.record import load_records
@@ -122,7 +123,7 @@ def test_a_killed_comparison_continues_to_the_same_bytes_here_and_on_another_che
 
 
 def test_a_stopped_comparison_says_so_and_continues(tmp_path, in_process, monkeypatch):
-    words = ("--losses", "ce", "ls", "--seeds", "1", "--epochs", "1", "--output", tmp_path)
+    words = ("--losses", "ce", "ls", "--seeds", "1", "--epochs", "1", "--html", "--output", tmp_path)
 
     def stop(self, *rest, **others):
         os.kill(os.getpid(), signal.SIGTERM)
@@ -132,11 +133,14 @@ def test_a_stopped_comparison_says_so_and_continues(tmp_path, in_process, monkey
     monkeypatch.setattr(InProcess, "__init__", stop)
     assert compare(*words) == 128 + signal.SIGTERM
     assert not content_of(tmp_path)["complete"]
+    assert "all values are provisional" in (results(tmp_path) / PAGE).read_text()
     monkeypatch.setattr(InProcess, "__init__", original)
     assert compare(*words) == 0
     content = content_of(tmp_path)
     assert content["complete"]
     assert content["summary"] == ["With one seed nothing can be concluded: chance cannot be told from the losses."]
+    page = (results(tmp_path) / PAGE).read_text()
+    assert "With one seed nothing can be concluded" in page and "provisional" not in page
 
 
 def test_a_loss_that_fails_is_named_and_the_others_are_compared(tmp_path, in_process, capsys):

@@ -14,6 +14,7 @@ from sosr_timm.options.compare import OwnOptions
 from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.fields import Option, options_of
 from sosr_timm.options.inference import ExportOptions, PredictOptions
+from sosr_timm.options.page import PageOptions
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.options.validate import ValidateOptions
 
@@ -27,7 +28,7 @@ ALL_PROGRAMS = {
     "compare": OwnOptions,
     "detect": DetectionOptions,
 }
-ALL_PROGRAMS["analyze"] = SharedOptions
+ALL_PROGRAMS |= {"analyze": SharedOptions, "page": PageOptions}
 # What an analysis has beside those.
 ALL_PROGRAMS |= {
     f"analyze_{name}": own_groups(ANALYSES[name]) for name in ANALYSES if options_of(own_groups(ANALYSES[name]))
