@@ -23,6 +23,7 @@ SLURM = sorted((ROOT / "hparams" / "slurm").glob("*.sbatch"))
 # What each stand-in does with the variables that Slurm would set; tasks run one after another.
 SRUN = """\
 #!/bin/bash
+while [[ $1 == --* ]]; do shift; done
 task=0
 for node in $(seq 0 $((SLURM_NNODES - 1))); do
     SLURM_NODEID=$node SLURM_PROCID=$task SLURM_LOCALID=0 "$@" &

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import datetime
 import os
+import signal
 import sys
+import time
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -14,14 +16,20 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import PartialState
 
 from sosr_timm.distributed.launchers import processes_asked_for, reporting_launcher, script_for_launchers
+from sosr_timm.distributed.peers import LINGER_SECONDS, Peers, is_communication_error
 from sosr_timm.distributed.threads import set_threads
 from sosr_timm.errors import UserError, one_line
 
 EXIT_USER_ERROR = 2
+EXIT_LOST_PEER = 1
+TIMEOUT = 600
+
+# The others of this process's run, once it has joined them.
+_peers: Peers | None = None
 
 
 def run_main(main: Callable[[], int]) -> int:
-    """Run a script's main function; what its user can fix becomes one line and exit code 2.
+    """Run a script's main function; what its user can fix becomes one line and exit code 2, a lost process 1.
 
     Args:
         main: returns the exit code.
@@ -37,6 +45,14 @@ def run_main(main: Callable[[], int]) -> int:
                 said = f"(what {launcher} prints below only repeats that exit code {EXIT_USER_ERROR} came back)"
                 print(said, file=sys.stderr, flush=True)
         return EXIT_USER_ERROR
+    except RuntimeError as error:
+        if _peers is None or not is_communication_error(error):
+            raise
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, which sees the lost process at the same time
+        script, rank = os.path.basename(sys.argv[0]), _peers.rank
+        print(f"{script}: error (process {rank}): {_peers.describe(error)}", file=sys.stderr, flush=True)
+        time.sleep(LINGER_SECONDS)
+        return EXIT_LOST_PEER
 
 
 class Processes:
@@ -48,15 +64,19 @@ class Processes:
         accelerator: Accelerate's, for precision, backward and devices.
         rank: this process, from 0.
         count: of all.
+
+    Args:
+        accelerator: Accelerate's.
+        timeout: seconds that a collective on small values waits for the other processes.
     """
 
-    def __init__(self, accelerator: Accelerator):
+    def __init__(self, accelerator: Accelerator, timeout: int = TIMEOUT):
         self.accelerator = accelerator
         self.rank = accelerator.process_index
         self.count = accelerator.num_processes
         self._group = None
         if self.count > 1 and dist.get_backend() != "gloo":
-            self._group = dist.new_group(backend="gloo")
+            self._group = dist.new_group(backend="gloo", timeout=datetime.timedelta(seconds=timeout))
 
     @property
     def is_main(self) -> bool:
@@ -95,6 +115,15 @@ class Processes:
         dist.broadcast(data, 0, group=self._group)
         return bytes(data.tolist()).decode()
 
+    def texts_of_all(self, text: str) -> list[str]:
+        """Every process's text, in the order of ranks, on every process."""
+        content = text.encode()
+        (length,) = self.maximum([len(content)])
+        mine = torch.tensor(list(content.ljust(length)), dtype=torch.uint8)
+        found = [torch.zeros_like(mine) for _ in range(self.count)]
+        dist.all_gather(found, mine, group=self._group)
+        return [bytes(data.tolist()).decode().rstrip() for data in found]
+
     def same_everywhere(self, text: str) -> list[int]:
         """Ranks whose text differs from the main process's."""
         other = int(self.text_of_main(text) != text)
@@ -131,6 +160,7 @@ def start_processes(
     broadcast_buffers: bool = True,
     expected: int | None = None,
     device: str | None = None,
+    timeout: int = TIMEOUT,
 ) -> Processes:
     """Join the other processes of this launch.
 
@@ -140,6 +170,7 @@ def start_processes(
         broadcast_buffers: of DistributedDataParallel.
         expected: how many processes must be running, or None.
         device: "cpu", "cuda", "cuda:1", ...; None for Accelerate's choice.
+        timeout: seconds that a process waits for another one before its collective fails.
 
     Raises:
         UserError: more processes were asked for than run, float16 without an accelerator that has it, or a device that
@@ -147,7 +178,7 @@ def start_processes(
     """
     handlers = [
         DistributedDataParallelKwargs(broadcast_buffers=broadcast_buffers),
-        InitProcessGroupKwargs(timeout=datetime.timedelta(minutes=10)),
+        InitProcessGroupKwargs(timeout=datetime.timedelta(seconds=timeout)),
     ]
     precision = {"float16": "fp16", "bfloat16": "bf16"}[amp_dtype] if amp else None
     _choose_device(device)
@@ -155,7 +186,10 @@ def start_processes(
         accelerator = Accelerator(mixed_precision=precision, kwargs_handlers=handlers, cpu=device == "cpu")
     except ValueError as error:
         raise UserError(f"--amp-dtype {amp_dtype}: {error}".replace("\n", " ")) from None
-    processes = Processes(accelerator)
+    processes = Processes(accelerator, timeout)
+    if processes.count > 1:
+        global _peers
+        _peers = Peers(processes.rank, processes.texts_of_all)
     _check_device(device, processes)
     set_threads(processes.device)
     asked = expected or processes_asked_for()
@@ -197,5 +231,8 @@ def end_processes() -> None:
 def run_command(main: Callable[[], int]) -> NoReturn:
     """Run a command's main function as `run_main` does, leave the processes' group, and exit with its code."""
     code = run_main(main)
+    if code == EXIT_LOST_PEER:  # leaving the group would wait for the peer
+        sys.stdout.flush()
+        os._exit(code)
     end_processes()
     sys.exit(code)

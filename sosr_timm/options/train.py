@@ -195,6 +195,9 @@ class RunOptions:
     device: str | None = flag(
         None, "device to train on (cuda, cuda:1, mps, cpu); Accelerate's choice where not given", scope=FREE
     )
+    process_timeout: int = flag(
+        600, "seconds to wait for another process before the run ends with an error", scope=FREE, allowed=AT_LEAST_ONE
+    )
     num_processes: int | None = flag(
         None, "refuse to start unless this many processes run", scope=THIS_START, allowed=AT_LEAST_ONE
     )

@@ -47,6 +47,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
         broadcast_buffers=not model.no_ddp_bb,
         expected=loaded.options.run.num_processes,
         device=loaded.options.run.device,
+        timeout=loaded.options.run.process_timeout,
     )
     show_log(processes.is_main)
     show_notes(loaded.notes)
@@ -97,8 +98,13 @@ def train_in(
     announce(run, checkpoint)
     with advising(run):
         signal_number = train(run)
-    processes.accelerator.end_training()
-    return finish(run, signal_number)
+    for tracker in processes.accelerator.trackers:
+        tracker.finish()
+    try:
+        return finish(run, signal_number)
+    finally:
+        # Schedulers take a process that ends long before the others for one that failed.
+        processes.wait()
 
 
 def start_folder(run: Run, options: dict[str, Any], about: dict[str, Any]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import shutil
 import socket
 import subprocess
@@ -23,8 +24,10 @@ PROGRAMS = ("setpriv", "slurmctld", "slurmd", "sbatch", "srun", "scontrol", "sin
 NODES = ("127.0.0.1", "127.0.0.2")
 GPUS = 8
 # Nodes have as many cores and GPUs as the batch files of hparams/slurm ask for. They are only counted: no job is bound
-# to cores, and no GPU is there. Accounting is off, so sacct does not work; scontrol knows finished jobs for an hour.
-# Jobs of the partition `low` are preempted, and put back into the queue, by those of `high`.
+# to cores, and no GPU is there. A credential lives five seconds, because a requeued job waits until its old one is
+# invalid. Ports of jobs follow from their numbers, so these differ between clusters. Accounting is off: sacct does not
+# work, scontrol knows finished jobs for an hour. Jobs of the partition `low` are preempted by those of `high`, and put
+# back into the queue.
 CONFIGURATION = """\
 ClusterName=test
 SlurmctldHost={host}(127.0.0.1)
@@ -32,6 +35,8 @@ SlurmctldPort={controller}
 SlurmUser={user}
 SlurmdUser={user}
 AuthType=auth/none
+AuthInfo=cred_expire=5
+FirstJobId={first_job}
 CredType=cred/none
 CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 MpiDefault=none
@@ -171,6 +176,7 @@ def configure(folder: Path) -> SlurmCluster:
     cluster = SlurmCluster(folder, {**inherited, "PATH": ":".join(paths), "SLURM_CONF": str(path)})
     content = CONFIGURATION.format(
         host=host,
+        first_job=random.randrange(1, 20_000),
         controller=controller,
         user=pwd.getpwuid(os.getuid()).pw_name,
         folder=folder,
