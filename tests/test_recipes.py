@@ -14,6 +14,7 @@ import sosr_timm  # noqa: F401  (registers the models)
 from sosr_timm.data.sources.catalog import DATASETS
 from sosr_timm.losses import create_loss
 from sosr_timm.options.load import build, load, read_config
+from sosr_timm.options.recipes import NOT_RECIPES
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.setup.loss import loss_spec
 from sosr_timm.setup.optimizer import create_optimizer
@@ -21,8 +22,7 @@ from sosr_timm.setup.schedule import create_schedule
 from tests.published_recipes import PUBLISHED
 
 ROOT = Path(__file__).resolve().parents[1]
-LAUNCH = ROOT / "hparams" / "accelerate"
-RECIPES = sorted(path for path in (ROOT / "hparams").rglob("*.yaml") if path.parent != LAUNCH)
+RECIPES = sorted(path for path in (ROOT / "hparams").rglob("*.yaml") if path.parent.name not in NOT_RECIPES)
 CLASSES = {
     **{"cifar10": 10, "cifar100": 100, "tiny_imagenet": 200, "imagenet": 1000},
     **{"cub200": 200, "flowers102": 102, "stanford_cars": 196, "aircraft": 100},

@@ -209,9 +209,30 @@ def differences(folder: RunFolder, loaded: Loaded[Options]) -> list[str]:
     for name, now in _given_now(loaded, about).items():
         if known[name].scope != TRAINING or name not in stored or plain(stored[name]) == plain(now):
             continue
+        if name == "loss" and is_loss_of_run(now, stored[name], about):
+            continue
         where = "the command line" if name in loaded.command_line else loaded.options.run.config
         lines.append(f"{known[name].flag} is {plain(stored[name])!r} in the run and {plain(now)!r} in {where}")
     return lines
+
+
+def is_loss_of_run(now: str | None, stored: str | None, about: dict[str, Any]) -> bool:
+    """Whether two texts of --loss mean the same in a run, such as `sosr` and `ce+sosr(beta=0.5)`.
+
+    Args:
+        now: as given for this start.
+        stored: as the run was started with.
+        about: the run's record; its loss is in full, with what other options say of it.
+    """
+    try:
+        new = parse_loss(now or "")
+        if str(new) == about.get("loss"):
+            return True
+        old = parse_loss(stored or "")
+    except ValueError:
+        return False
+    # What is left open is filled in by other options, which are the run's.
+    return (str(new), new.base.given) == (str(old), old.base.given)
 
 
 def _given_now(loaded: Loaded[Options], about: dict[str, Any]) -> dict[str, Any]:

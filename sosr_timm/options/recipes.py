@@ -10,7 +10,7 @@ from sosr_timm.registry import close_names
 PACKAGE = Path(__file__).resolve().parents[1]
 # A wheel carries hparams/ inside the package (setup.py copies it); in a checkout it is beside the package.
 FOLDERS = (PACKAGE / "hparams", PACKAGE.parent / "hparams")
-NOT_RECIPES = ("accelerate", "slurm")  # how to launch, not what to train
+NOT_RECIPES = ("accelerate", "cluster", "slurm")  # how to launch, not what to train
 SUFFIXES = (".yaml", ".yml")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sosr_timm.data.sources.embedded import unread_directory
 from sosr_timm.options.load import other_meanings
 from sosr_timm.options.train import DataOptions
 from sosr_timm.setup.datasets import class_map_notes
@@ -17,8 +18,8 @@ def notes_of(run: Run) -> list[str]:
 
 
 def without_effect(options: DataOptions) -> list[str]:
-    """Options of timm that change nothing here."""
-    notes = []
+    """Options that change nothing here."""
+    notes = unread_directory(options.dataset, options.data or options.data_dir)
     if options.worker_seeding != "all":
         notes.append(
             "--worker-seeding part changes nothing: every image is seeded by itself, not by its loader process"

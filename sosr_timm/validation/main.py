@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 
+from sosr_timm.data.sources.embedded import unread_directory
 from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.distributed.processes import Processes, start_processes
 from sosr_timm.errors import UserError
@@ -68,7 +69,8 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
         amp=amp, amp_dtype=amp_dtype, expected=options.report.num_processes, device=chosen.device
     )
     show_log(processes.is_main, to_stderr=bool(options.report.json))
-    show_notes([*loaded.notes, *other_meanings(options)])
+    unread = unread_directory(options.data.dataset, options.data.data_dir)
+    show_notes([*loaded.notes, *other_meanings(options), *unread])
     torch.manual_seed(options.report.seed)
     if chosen.fast_norm:
         from timm.layers import set_fast_norm

@@ -6,11 +6,11 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
 import pytest
 
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder
+from tests.cluster.ranks import process_of_rank
 from tests.cluster.slurm import SlurmCluster
 from tests.training.harness import ROOT, SMALL, assert_same_run, only_run, progress_of
 from tests.training.ranks import Job, run_ranks
@@ -57,15 +57,6 @@ def submit(
     log = folder / "log"
     words = [f"--chdir={ROOT}", f"--output={log}", *options, FILES / file, *train, "--output", folder / "runs"]
     return Submitted(cluster, cluster.submit(*words, **ON_CPUS, **environment), log)
-
-
-def process_of_rank(rank: int, output: Path) -> psutil.Process:
-    """The train.py of a run that has this rank."""
-    for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or []
-        if "train.py" in words and str(output) in words and process.environ().get("RANK") == str(rank):
-            return process
-    raise AssertionError(f"no process of rank {rank}")
 
 
 @pytest.mark.slow

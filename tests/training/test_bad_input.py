@@ -5,7 +5,7 @@ import pytest
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.errors import UserError
-from tests.training.harness import SMALL, only_run, train_here, train_processes
+from tests.training.harness import SMALL, only_run, train_here, train_processes, validate
 
 CASES = {
     "missing folder": (["--dataset", "", "--data-dir", "nowhere"], "data directory nowhere does not exist"),
@@ -83,6 +83,23 @@ def finished(tmp_path):
 def test_a_resumed_run_refuses_options_that_contradict_it(finished):
     with pytest.raises(UserError, match=r"--lr is 0.05 in the run and 0.2 in the command line"):
         train_here("--resume", finished.path, "--lr", "0.2")
+
+
+@pytest.mark.parametrize("loss", ["ce+sosr", "ce(smoothing=0.0)+sosr(threshold=0.99, beta=0.5)"])
+def test_the_same_loss_in_other_words_resumes_the_run(loss, finished):
+    assert train_here("--resume", finished.path, "--loss", loss) == 0
+
+
+def test_another_value_of_the_loss_is_refused(finished):
+    with pytest.raises(UserError, match=r"--loss is 'sosr' in the run and 'sosr\(beta=1.0\)' in the command line"):
+        train_here("--resume", finished.path, "--loss", "sosr(beta=1.0)")
+
+
+def test_a_directory_beside_a_data_set_without_files_is_named(finished, tmp_path, capsys):
+    code = train_here(*SMALL, "--epochs", "1", "--data-dir", tmp_path / "images", "--output", tmp_path / "second")
+    assert code == 0
+    assert f"warning: {tmp_path / 'images'} is not read: --dataset digits has no files" in capsys.readouterr().out
+    validate(capsys, finished.path, "--dataset", "digits", "--data-dir", tmp_path / "images")
 
 
 def test_workers_and_folders_may_change(finished):

@@ -13,7 +13,15 @@ from sosr_timm.data.sources.source import ArraySource, ImageSource, SourceInfo
 from sosr_timm.errors import UserError
 from sosr_timm.extras import import_extra
 
+WITHOUT_FILES = ("digits",)  # data sets that are part of a Python package, so that no directory is read
 FASHION_MNIST_SYSTEM_FOLDER = Path("/usr/share/datasets/fashion-mnist")
+
+
+def unread_directory(dataset: str | None, directory: str | None) -> list[str]:
+    """What to tell a user who names a directory beside a data set that has no files: one line, or none."""
+    if dataset not in WITHOUT_FILES or not directory:
+        return []
+    return [f"warning: {directory} is not read: --dataset {dataset} has no files"]
 
 
 @DATASETS.register("digits")

@@ -1,0 +1,124 @@
+"""torchrun on two machines, which are network namespaces, and torchrun that restarts what was killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from sosr_timm.checkpoints.format import checkpoint_folders
+from sosr_timm.checkpoints.run_folder import RunFolder
+from tests.cluster.namespaces import ADDRESSES, INTERFACE, Machine, two_machines  # noqa: F401  a fixture
+from tests.cluster.ranks import process_of_rank
+from tests.training.harness import ROOT, SMALL, assert_same_run, only_run, progress_of
+from tests.training.ranks import Job, run_ranks
+
+pytestmark = pytest.mark.slow
+TRAIN = (*SMALL, "--loss", "ols+sosr", "--batch-size", "4", "--epochs", "12")
+ENDLESS = (*TRAIN, "--epochs", "3000", "--process-timeout", "15")
+TORCHRUN = [sys.executable, "-m", "torch.distributed.run"]
+ENVIRONMENT = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1"}
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory) -> RunFolder:
+    output = tmp_path_factory.mktemp("torchrun")
+    (ended,) = run_ranks([Job([*TRAIN, "--output", output])])
+    assert ended.codes == [0, 0], ended.errors
+    return only_run(output)
+
+
+class OnTwoMachines:
+    """A run with a process on each of two machines.
+
+    Args:
+        machines: joined by a cable.
+        logs: folder for what the two print.
+        arguments: of train.py.
+    """
+
+    def __init__(self, machines: list[Machine], logs: Path, *arguments: object):
+        self.logs = [logs / f"node{number}.log" for number in (1, 2)]
+        command = [*TORCHRUN, "--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_id", "test"]
+        command += ["--rdzv_endpoint", f"{ADDRESSES[0]}:29500", "--rdzv_conf", "read_timeout=10"]
+        self.started = []
+        for machine, log in zip(machines, self.logs, strict=True):
+            with log.open("w") as stream:
+                self.started.append(
+                    subprocess.Popen(
+                        machine.command(*command, "train.py", *map(str, arguments)),
+                        cwd=ROOT,
+                        env={**ENVIRONMENT, "GLOO_SOCKET_IFNAME": INTERFACE},
+                        stdout=stream,
+                        stderr=stream,
+                    )
+                )
+
+    def __enter__(self) -> "OnTwoMachines":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        for process in self.started:
+            process.kill()
+            process.wait()
+
+    def wait_for_text(self, node: int, text: str, timeout: float = 240) -> None:
+        """Return when this node has printed the text."""
+        until = time.monotonic() + timeout
+        while text not in self.logs[node].read_text():
+            assert time.monotonic() < until, [log.read_text() for log in self.logs]
+            time.sleep(0.1)
+
+    def codes(self, timeout: float = 240) -> list[int]:
+        """The exit codes of both launchers."""
+        return [process.wait(timeout) for process in self.started]
+
+
+def test_two_machines_train_to_the_bits_of_two_processes_on_one(two_machines, uninterrupted, tmp_path):  # noqa: F811
+    with OnTwoMachines(two_machines, tmp_path, *TRAIN, "--output", tmp_path / "runs") as run:
+        assert run.codes() == [0, 0], [log.read_text() for log in run.logs]
+    assert_same_run(uninterrupted, only_run(tmp_path / "runs"))
+
+
+def test_when_the_cable_is_pulled_both_machines_name_the_other_and_the_run_resumes(two_machines, tmp_path):  # noqa: F811
+    (tmp_path / "resumed").mkdir()
+    with OnTwoMachines(two_machines, tmp_path, *ENDLESS, "--output", tmp_path / "runs") as run:
+        run.wait_for_text(0, "epoch 1  update 4")
+        two_machines[0].cable("down")
+        began = time.monotonic()
+        try:
+            run.wait_for_text(0, "error (process 0): process 1 on node2 (10.77.0.2) ended or cannot be reached", 60)
+            run.wait_for_text(1, "error (process 1): process 0 on node1 (10.77.0.1) ended or cannot be reached", 60)
+            assert time.monotonic() - began < 15 + 15, "the timeout, and what asking the other takes"
+            assert 0 not in run.codes()
+        finally:
+            two_machines[0].cable("up")
+    stopped = only_run(tmp_path / "runs")
+    epochs = str(progress_of(checkpoint_folders(stopped.checkpoints)[0])["progress"]["epoch"] + 1)
+    arguments = ["--resume", stopped.path, "--stop-epoch", epochs]
+    with OnTwoMachines(two_machines, tmp_path / "resumed", *arguments) as run:
+        assert run.codes() == [0, 0], [log.read_text() for log in run.logs]
+    (ended,) = run_ranks([Job([*ENDLESS, "--output", tmp_path / "straight", "--stop-epoch", epochs])])
+    assert ended.codes == [0, 0], ended.errors
+    assert_same_run(only_run(tmp_path / "straight"), stopped)
+
+
+def test_restarted_workers_continue_by_themselves_to_the_same_bits(uninterrupted, tmp_path):
+    output = tmp_path / "runs"
+    command = [*TORCHRUN, "--standalone", "--nproc_per_node", "2", "--max-restarts", "2", "train.py", *TRAIN]
+    command += ["--resume", "auto", "--output", str(output)]
+    with subprocess.Popen(
+        command, cwd=ROOT, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as started:
+        for line in started.stdout:
+            if line.startswith("epoch 2  update 4"):
+                os.kill(process_of_rank(1, output).pid, signal.SIGKILL)
+                break
+        printed, errors = started.communicate(timeout=240)
+    assert started.returncode == 0, errors
+    assert "error (process 0): process 1 on" in errors
+    assert "resumes from" in printed
+    assert_same_run(uninterrupted, only_run(output))

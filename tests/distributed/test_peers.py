@@ -1,0 +1,55 @@
+"""When a collective fails, the process that is gone is named."""
+
+import socket
+
+import pytest
+import torch
+import torch.distributed as dist
+
+from sosr_timm.distributed import peers, processes
+from sosr_timm.distributed.peers import Peers, is_communication_error
+from sosr_timm.distributed.processes import EXIT_LOST_PEER, run_main
+
+GLOO = "[/build/gloo/transport/tcp/pair.cc:545] Connection closed by peer [10.0.0.2]:29376"
+
+
+@pytest.fixture
+def other(monkeypatch):
+    """A listening socket in the place of process 1; this process is process 0."""
+    monkeypatch.setattr(peers, "PROBE_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "LINGER_SECONDS", 0.0)
+    monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        line = f"node2 127.0.0.1 {listening.getsockname()[1]}"
+        monkeypatch.setattr(processes, "_peers", Peers(0, lambda mine: [mine, line]))
+        yield listening
+
+
+def fail():
+    raise RuntimeError(GLOO)
+
+
+def test_a_process_that_is_gone_is_named_with_its_machine(other, capsys):
+    other.close()
+    assert run_main(fail) == EXIT_LOST_PEER
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "error (process 0): process 1 on node2 (127.0.0.1) ended or cannot be reached; --resume auto" in line
+    assert line.endswith("(Connection closed by peer [10.0.0.2]:29376)")
+
+
+def test_a_process_that_still_runs_is_not_called_lost(other, capsys):
+    assert run_main(fail) == EXIT_LOST_PEER
+    assert "the other processes run and can be reached, but did not answer in time" in capsys.readouterr().err
+
+
+def test_only_a_failed_collective_is_taken_for_a_lost_process(other):
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        run_main(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
+    assert is_communication_error(dist.DistBackendError("NCCL error"))
+    assert not is_communication_error(OSError("Connection reset by peer"))
+
+
+def test_without_other_processes_the_error_stays_as_it_is(monkeypatch):
+    monkeypatch.setattr(processes, "_peers", None)
+    with pytest.raises(RuntimeError, match="Connection closed"):
+        run_main(fail)
