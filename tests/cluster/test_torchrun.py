@@ -11,7 +11,7 @@ import pytest
 
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RunFolder
-from tests.cluster.namespaces import ADDRESSES, INTERFACE, Machine, two_machines  # noqa: F401  a fixture
+from tests.cluster.namespaces import ADDRESSES, INTERFACE, NAMES, Machine, two_machines  # noqa: F401  a fixture
 from tests.cluster.ranks import process_of_rank
 from tests.training.harness import ROOT, SMALL, assert_same_run, only_run, progress_of
 from tests.training.ranks import Job, run_ranks
@@ -31,6 +31,10 @@ def uninterrupted(tmp_path_factory) -> RunFolder:
     return only_run(output)
 
 
+C10D = ["--rdzv_backend", "c10d", "--rdzv_id", "test", "--rdzv_endpoint", f"{ADDRESSES[0]}:29500"]
+STATIC = ["--rdzv_backend", "static", "--master_addr", ADDRESSES[0], "--master_port", "29500"]
+
+
 class OnTwoMachines:
     """A run with a process on each of two machines.
 
@@ -38,14 +42,14 @@ class OnTwoMachines:
         machines: joined by a cable.
         logs: folder for what the two print.
         arguments: of train.py.
+        rendezvous: options of torchrun that say how the machines find each other.
     """
 
-    def __init__(self, machines: list[Machine], logs: Path, *arguments: object):
-        self.logs = [logs / f"node{number}.log" for number in (1, 2)]
-        command = [*TORCHRUN, "--nnodes", "2", "--nproc_per_node", "1", "--rdzv_backend", "c10d", "--rdzv_id", "test"]
-        command += ["--rdzv_endpoint", f"{ADDRESSES[0]}:29500", "--rdzv_conf", "read_timeout=10"]
+    def __init__(self, machines: list[Machine], logs: Path, *arguments: object, rendezvous: list[str] = C10D):
+        self.logs = [logs / f"{name}.log" for name in NAMES]
         self.started = []
-        for machine, log in zip(machines, self.logs, strict=True):
+        for rank, (machine, log) in enumerate(zip(machines, self.logs, strict=True)):
+            command = [*TORCHRUN, "--nnodes", "2", "--nproc_per_node", "1", "--node_rank", str(rank), *rendezvous]
             with log.open("w") as stream:
                 self.started.append(
                     subprocess.Popen(
@@ -83,19 +87,26 @@ def test_two_machines_train_to_the_bits_of_two_processes_on_one(two_machines, un
     assert_same_run(uninterrupted, only_run(tmp_path / "runs"))
 
 
+def pull_cable(machines: list[Machine], run: OnTwoMachines) -> None:
+    """Pull the cable in the middle of an epoch; return when each machine has named the other."""
+    run.wait_for_text(0, "epoch 1  update 4")
+    machines[0].cable("down")
+    began = time.monotonic()
+    run.wait_for_text(0, "error (process 0): process 1 on node2 (10.77.0.2) ended or cannot be reached", 60)
+    run.wait_for_text(1, "error (process 1): process 0 on node1 (10.77.0.1) ended or cannot be reached", 60)
+    assert time.monotonic() - began < 15 + 30, "the timeout, and what asking the other takes on a busy machine"
+
+
 def test_when_the_cable_is_pulled_both_machines_name_the_other_and_the_run_resumes(two_machines, tmp_path):  # noqa: F811
     (tmp_path / "resumed").mkdir()
     with OnTwoMachines(two_machines, tmp_path, *ENDLESS, "--output", tmp_path / "runs") as run:
-        run.wait_for_text(0, "epoch 1  update 4")
-        two_machines[0].cable("down")
-        began = time.monotonic()
         try:
-            run.wait_for_text(0, "error (process 0): process 1 on node2 (10.77.0.2) ended or cannot be reached", 60)
-            run.wait_for_text(1, "error (process 1): process 0 on node1 (10.77.0.1) ended or cannot be reached", 60)
-            assert time.monotonic() - began < 15 + 15, "the timeout, and what asking the other takes"
-            assert 0 not in run.codes()
+            pull_cable(two_machines, run)
+            assert run.started[0].wait(60) == 1
         finally:
             two_machines[0].cable("up")
+        # Until then the second torchrun waits for an answer of the first machine, which its rendezvous is on.
+        assert run.started[1].wait(120) == 1
     stopped = only_run(tmp_path / "runs")
     epochs = str(progress_of(checkpoint_folders(stopped.checkpoints)[0])["progress"]["epoch"] + 1)
     arguments = ["--resume", stopped.path, "--stop-epoch", epochs]
@@ -104,6 +115,15 @@ def test_when_the_cable_is_pulled_both_machines_name_the_other_and_the_run_resum
     (ended,) = run_ranks([Job([*ENDLESS, "--output", tmp_path / "straight", "--stop-epoch", epochs])])
     assert ended.codes == [0, 0], ended.errors
     assert_same_run(only_run(tmp_path / "straight"), stopped)
+
+
+def test_with_the_static_rendezvous_both_launchers_end_while_the_cable_is_out(two_machines, tmp_path):  # noqa: F811
+    with OnTwoMachines(two_machines, tmp_path, *ENDLESS, "--output", tmp_path / "runs", rendezvous=STATIC) as run:
+        try:
+            pull_cable(two_machines, run)
+            assert run.codes(60) == [1, 1]
+        finally:
+            two_machines[0].cable("up")
 
 
 def test_restarted_workers_continue_by_themselves_to_the_same_bits(uninterrupted, tmp_path):
