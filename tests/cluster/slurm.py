@@ -222,11 +222,14 @@ def end(cluster: SlurmCluster, daemons: list[subprocess.Popen]) -> None:
     """
     for process in reversed(daemons):
         process.terminate()
-    until = time.monotonic() + 30
-    while left := cluster.processes():
+    own = [daemon.pid for daemon in daemons]
+    until, quiet = time.monotonic() + 30, 0
+    while quiet < 5:  # a node may be about to start a step
+        left = cluster.processes()
+        quiet = 0 if left else quiet + 1
         assert time.monotonic() < until, f"still running: {left}"
         for process in left:
-            if process.pid not in [daemon.pid for daemon in daemons] or time.monotonic() > until - 20:
+            if process.pid not in own or time.monotonic() > until - 20:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
         time.sleep(0.1)
