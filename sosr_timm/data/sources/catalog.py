@@ -7,6 +7,7 @@ from pathlib import Path
 from sosr_timm.data.sources import embedded, glyphs, paper_sets  # noqa: F401 - registers the data sets
 from sosr_timm.data.sources.class_map import read_class_map
 from sosr_timm.data.sources.hugging_face import open_hugging_face
+from sosr_timm.data.sources.litdata_source import open_litdata
 from sosr_timm.data.sources.names import DATASETS, is_training_split
 from sosr_timm.data.sources.paths import find_split, open_path
 from sosr_timm.data.sources.reader_options import ReaderOptions, create_dataset
@@ -34,7 +35,7 @@ def open_source(
     """The images of a split.
 
     Args:
-        dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME", "hfds/NAME" or "wds/"; "" or
+        dataset: a name of ours ("digits", "cifar100"), timm's "torch/NAME", "hfds/NAME", "wds/" or "litdata/"; "" or
             "folder" for the images at `root`.
         root: path of the data.
         split: "train", "validation" or one of their synonyms, or another split's name.
@@ -50,6 +51,8 @@ def open_source(
     reading = reading or ReaderOptions()
     if dataset in ("", "folder"):
         return open_path(root, split, class_map, reading)
+    if prefix == "litdata":
+        return open_litdata(root, split, class_map, reading)
     if prefix == "wds":
         return open_shards(root, split, class_map, reading)
     if class_map and prefix != "hfds":
@@ -73,7 +76,7 @@ def open_source(
     try:
         DATASETS[dataset]
     except ValueError as error:
-        raise UserError(f"{error} (or a path with --data-dir, timm's torch/NAME, hfds/NAME, wds/)") from None
+        raise UserError(f"{error} (or a path with --data-dir, timm's torch/NAME, hfds/NAME, wds/, litdata/)") from None
     raise AssertionError("a registered name was not found")
 
 
