@@ -3,8 +3,8 @@
     python -m benchmarks.bench_stores [--samples 20000] [--quick]
 
 The same JPEG files everywhere, on this machine's disk and in its page cache; the bytes are handed over and not decoded.
-Each store is opened and read in a process of its own. mosaicml-streaming is measured where it is installed: it needs other
-versions of NumPy and transformers than this package's extras. Writes results/bench_stores.json.
+Each store is opened and read in a process of its own. mosaicml-streaming is measured where it is installed: it needs
+other versions of NumPy and transformers than this package's extras. Writes results/bench_stores.json.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.children import in_child, load
+from sosr_timm.data.order.shuffle import make_shuffle
 from sosr_timm.data.prepare.index_shards import index_shards
 from sosr_timm.data.sources.shards import open_shards
 from sosr_timm.environment import environment
@@ -121,7 +122,7 @@ class Files(Bytes):
 
 
 def access(open_store: Callable[[], Bytes], samples: int, reads: int) -> dict[str, Any]:
-    """Seconds to the first image, and reads a second in random order and from front to back."""
+    """Seconds to the first image, and reads a second: in random order, in random order shard by shard, in sequence."""
     logging.disable(logging.WARNING)
     begun = time.perf_counter()
     store = open_store()
@@ -129,7 +130,9 @@ def access(open_store: Callable[[], Bytes], samples: int, reads: int) -> dict[st
     opened = time.perf_counter() - begun
     order = np.random.default_rng(0).permutation(samples)[:reads].tolist()
     rates = {}
-    for name, indices in (("random", order), ("sequential", range(reads))):
+    ends = np.minimum(np.arange(PER_SHARD, samples + PER_SHARD, PER_SHARD), samples)
+    by_shard = make_shuffle(samples, 0, "shards", ends, 1).samples(0, 0, 0, reads).tolist()
+    for name, indices in (("random", order), ("by_shard", by_shard), ("sequential", range(reads))):
         begun = time.perf_counter()
         total += sum(len(store.read(index)) for index in indices)
         rates[name] = reads / (time.perf_counter() - begun)
@@ -152,10 +155,10 @@ def main() -> None:
                 found.setdefault(name, []).append(in_child(access, open_store, samples, samples))
     rows = {name: {key: statistics.median(run[key] for run in runs) for key in runs[0]} for name, runs in found.items()}
     table = Table(title=f"{samples:,} images, reads per second", title_justify="left")
-    for name in ("store", "random", "sequential", "open", "memory"):
+    for name in ("store", "random", "shard by shard", "sequential", "open", "memory"):
         table.add_column(name, justify="left" if name == "store" else "right")
     for name, row in rows.items():
-        rates = [f"{row['random']:,.0f}", f"{row['sequential']:,.0f}"]
+        rates = [f"{row[key]:,.0f}" for key in ("random", "by_shard", "sequential")]
         table.add_row(name, *rates, f"{row['open_s'] * 1000:,.1f} ms", f"{row['peak_bytes'] / 1e6:,.1f} MB")
     Console(width=100).print(table)
     names = [name for name in ("litdata", "mosaicml-streaming") if importlib.util.find_spec(name.split("-")[-1])]

@@ -15,6 +15,7 @@ from sosr_timm.losses.cross_entropy import cross_entropy, size_of_samples
 from sosr_timm.losses.targets import Labels
 from sosr_timm.registry import close_names
 
+LARGEST_STATE = 1 << 34  # bytes
 SMOOTHING_OF_INIT = 0.1  # label smoothing of the first epoch's soft labels with init="smoothing"
 
 
@@ -52,6 +53,25 @@ def first_soft_labels(init: str, num_classes: int, dtype: torch.dtype, device: t
     return (1.0 - SMOOTHING_OF_INIT) * identity + SMOOTHING_OF_INIT * uniform
 
 
+def bytes_of_state(num_classes: int, dtype: torch.dtype = torch.float64) -> int:
+    """Bytes that OLS keeps: two (K, K) matrices and a count for each class."""
+    return (2 * num_classes**2 + num_classes) * dtype.itemsize
+
+
+def check_state(num_classes: int, dtype: torch.dtype) -> None:
+    """Refuse a state that grows with the square of the classes before it takes the memory.
+
+    Raises:
+        ValueError: more than `LARGEST_STATE`, with the bytes that it would need.
+    """
+    needed = bytes_of_state(num_classes, dtype)
+    if needed > LARGEST_STATE:
+        raise ValueError(
+            f"ols keeps a soft label for each class, so {num_classes:,} classes need {needed:,} bytes; at most "
+            f"{LARGEST_STATE:,} (32,767 classes in float64): choose a base without such a state, as ce(smoothing=0.1)"
+        )
+
+
 @BASES.register("ols")
 class OnlineLabelSmoothing(Base):
     """alpha * CE(labels) + (1 - alpha) * CE(soft labels of the previous epoch).
@@ -67,7 +87,8 @@ class OnlineLabelSmoothing(Base):
         class_weight: (K,) numbers of at least 0, for both cross entropies.
 
     Raises:
-        ValueError: alpha out of range, or an unknown init; in a call, logits with another number of classes.
+        ValueError: alpha out of range, an unknown init, or more classes than `LARGEST_STATE` holds; in a call,
+            logits with another number of classes.
     """
 
     WEIGHS_SAMPLES = True
@@ -96,6 +117,7 @@ class OnlineLabelSmoothing(Base):
 
     def _allocate(self, num_classes: int, device: torch.device) -> None:
         dtype = state_dtype(device)
+        check_state(num_classes, dtype)
         with lasting_tensors():
             self.soft_labels = first_soft_labels(self.init, num_classes, dtype, device)
             self.probability_sum = torch.zeros(num_classes, num_classes, dtype=dtype, device=device)
@@ -119,6 +141,7 @@ class OnlineLabelSmoothing(Base):
         classes, device = logits.shape[1], logits.device
         if self.soft_labels is None:
             if not is_training(self, logits):
+                check_state(classes, state_dtype(device))
                 return first_soft_labels(self.init, classes, state_dtype(device), device)
             self._allocate(classes, device)
         if self.soft_labels.shape[0] != classes:

@@ -6,6 +6,7 @@ import json
 from inspect import signature
 from typing import Any
 
+import psutil
 import torch
 from timm.data.mixup import mixup_target
 from timm.loss import create_classification_loss
@@ -13,6 +14,7 @@ from timm.loss.class_weights import CLASS_WEIGHT_METHODS, load_class_stats, reso
 
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.losses.compose import ComposedLoss, create_loss
+from sosr_timm.losses.ols import bytes_of_state
 from sosr_timm.losses.spec import LossSpec, parse_loss
 from sosr_timm.losses.timm_factory import merge
 from sosr_timm.losses.timm_losses import factory_names, timm_loss_types
@@ -167,6 +169,13 @@ def make_loss(options: LossOptions, task: TaskOptions, num_classes: int, mixed: 
         UserError: a faulty spec, or a combination that no paper defines.
     """
     spec, multi_label = with_splits(loss_spec(options, task), splits), is_multi_label(task)
+    if spec.base.name == "ols":
+        needed, there = bytes_of_state(num_classes), psutil.virtual_memory().total
+        if needed > there:
+            raise UserError(
+                f"--loss '{loss_text(options, task)}': the soft labels of {num_classes:,} classes need {needed:,} "
+                f"bytes, this machine has {there:,}"
+            )
     try:
         loss = create_loss(
             spec, resolve_smoothing(options, task), num_classes, multi_label=multi_label, soft_targets=mixed

@@ -5,6 +5,7 @@ import torch
 from numpy.testing import assert_allclose
 
 from sosr_timm.losses import create_loss
+from sosr_timm.losses.ols import bytes_of_state
 from tests.losses import oracles
 from tests.losses.cases import batch
 
@@ -161,3 +162,19 @@ def test_soft_labels_are_mixed_in_float32_under_autocast():
     expected = loss(logits, dense)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert loss(logits, dense).item() == expected.item()
+
+
+def test_a_state_that_no_memory_holds_is_refused_with_its_bytes():
+    said = "50,000 classes need 40,000,400,000 bytes; at most 17,179,869,184"
+    with pytest.raises(ValueError, match=said):
+        create_loss("ols+sosr", num_classes=50_000)
+    loss = create_loss("ols")
+    with pytest.raises(ValueError, match="32,768 classes need 17,180,131,328 bytes"):
+        loss(torch.zeros(1, 32_768), torch.zeros(1, dtype=torch.int64))
+    with pytest.raises(ValueError, match="32,768 classes need"):
+        loss.eval()(torch.zeros(1, 32_768), torch.zeros(1, dtype=torch.int64))
+
+
+def test_the_bytes_of_the_state_are_those_that_are_stated():
+    loss = create_loss("ols", num_classes=30)
+    assert sum(tensor.nbytes for tensor in loss.buffers()) == bytes_of_state(30)

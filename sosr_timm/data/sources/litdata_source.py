@@ -145,10 +145,11 @@ def open_litdata(
         raise UserError(f"{folder} holds no samples")
     if encrypted:
         raise UserError(f"{folder} is encrypted, which is not supported")
-    if not formats <= FORMATS:
+    other = ", ".join(sorted(formats - FORMATS))
+    if other:
         raise UserError(
-            f"{folder}: samples are stored as {', '.join(sorted(formats - FORMATS))}, which is not read here (pickle can "
-            "run code); optimise the data set with the bytes of each image file and an integer label"
+            f"{folder}: samples are stored as {other}, which is not read here (pickle can run code); optimise "
+            "the data set with the bytes of each image file and an integer label"
         )
     for path, size in files:
         if not path.is_file():
