@@ -17,8 +17,11 @@ COMMANDS = {
         "train RetinaNet on Pascal VOC from a classifier's weights, and evaluate it",
     ),
     "sosr-analyze": ("sosr_timm.analysis", "the analyses and plots of the papers, for runs and models"),
-    "sosr-data": ("sosr_timm.data", "prepare data sets from their official archives, index tar shards, and check both"),
     "sosr-page": ("sosr_timm.page", "one HTML page about runs or a comparison: tables, curves, calibration"),
+    "sosr-data": (
+        "sosr_timm.data",
+        "prepare data sets from their official archives, pack and index tar shards, and check all",
+    ),
     "sosr-hub": ("sosr_timm.hub", "publish a run on the Hugging Face Hub, convert weights"),
 }
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from sosr_timm.data.prepare.glyph_packages import listed_packages
 from sosr_timm.data.prepare.index_shards import check_shards, index_shards
 from sosr_timm.data.prepare.manifest import check_folder
+from sosr_timm.data.prepare.pack import Packing, pack
 from sosr_timm.data.prepare.policy import extract_policy
 from sosr_timm.data.prepare.preparations import PREPARATIONS, find_preparation
 from sosr_timm.data.prepare.run import prepare
@@ -33,6 +34,13 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if given.command == "policy":
             print(extract_policy(Path(given.source), given.function, Path(given.destination)))
+            return 0
+        if given.command == "pack":
+            how = Packing(given.max_side, given.quality, given.per_shard, given.shuffle)
+            folder = Path(given.folder)
+            ending = "packed" if given.max_side is None else str(given.max_side)
+            destination = Path(given.destination or folder.with_name(f"{folder.resolve().name}-{ending}"))
+            print(pack(folder, destination, how, given.workers))
             return 0
         if given.command == "index":
             keys = given.input_key, given.target_key
@@ -101,6 +109,16 @@ def _parser() -> argparse.ArgumentParser:
     policy.add_argument("source", help="FastAutoAugment/archive.py of the authors' repository")
     policy.add_argument("function", help="in it: fa_reduced_cifar10 for CIFAR")
     policy.add_argument("destination", help="file to write, ending in .yaml")
+    packed = commands.add_parser("pack", help="write class directories into indexed tar shards, smaller if asked for")
+    packed.add_argument("folder", help="class directories, or a directory of them for each split")
+    packed.add_argument(
+        "destination", nargs="?", help="directory to make (FOLDER-packed, with --max-side 500 FOLDER-500)"
+    )
+    packed.add_argument("--max-side", type=int, help="make larger images this many pixels on their longer side")
+    packed.add_argument("--quality", type=int, default=90, help="JPEG quality of images that become smaller (90)")
+    packed.add_argument("--per-shard", type=int, default=4096, help="images of a shard (4096)")
+    packed.add_argument("--shuffle", type=int, help="seed: write the images in random order, for --order shards")
+    packed.add_argument("--workers", type=int, default=1, help="processes that pack (1)")
     index = commands.add_parser("index", help="index tar shards (webdataset), so that --dataset wds/ can read them")
     index.add_argument(
         "shards",

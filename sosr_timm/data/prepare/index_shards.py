@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import multiprocessing
 import shutil
+import signal
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from multiprocessing.pool import Pool
 from pathlib import Path
 
 from timm.utils import natural_key
@@ -20,7 +22,6 @@ from sosr_timm.files import room
 from sosr_timm.text import counted
 
 UNFINISHED = ".sosr-index.unfinished"
-_START = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"  # importing anew takes seconds
 
 
 def index_shards(
@@ -149,8 +150,15 @@ def _run(tasks: list[tuple], workers: int) -> Iterator[tuple[Path, Path]]:
     if workers < 2 or len(tasks) < 2:
         yield from map(_read_shard, tasks)
         return
-    with multiprocessing.get_context(_START).Pool(min(workers, len(tasks))) as pool:
+    with processes(min(workers, len(tasks))) as pool:
         yield from pool.imap_unordered(_read_shard, tasks)
+
+
+def processes(count: int) -> Pool:
+    """Processes for shards; an interrupt reaches the main one alone."""
+    # Forked ones do not import everything anew, which takes seconds.
+    method = "fork" if "fork" in multiprocessing.get_all_start_methods() else "spawn"
+    return multiprocessing.get_context(method).Pool(count, signal.signal, (signal.SIGINT, signal.SIG_IGN))
 
 
 def _read_shard(task: tuple[Path, Path, str, str | None, bool]) -> tuple[Path, Path]:
