@@ -66,6 +66,13 @@ SELECTIVE = {
     "auroc": Title("AUROC", 4, full="Area under the ROC of right against wrong predictions"),
 }
 CLASSWISE = Title("class-wise ECE", 4, full="Class-wise expected calibration error", lower_is_better=True)
+# Images of another data set told from those of the own one by a score.
+OUT_OF_DISTRIBUTION = {
+    "auroc": Title("AUROC", 4, full="Area under the ROC of own against other images"),
+    "fpr95": Title("FPR95", 4, full="Share of other images accepted with 95 % of the own", lower_is_better=True),
+    "aupr_in": Title("AUPR in", 4, full="Average precision, own images positive"),
+    "aupr_out": Title("AUPR out", 4, full="Average precision, other images positive"),
+}
 # Of the images that no temperature was fitted on.
 TEMPERATURE = {
     "temperature": Title("T", 3, full="Fitted temperature"),

@@ -107,6 +107,16 @@ class EvaluationDataOptions:
     valid_labels: str = flag(
         "", "text file of the classes that may be guessed, as in ImageNet-A: numbers, or names of --class-map"
     )
+    ood_dataset: str = flag(
+        "",
+        "name of another data set, whose images the model should tell from its own by its confidence; labels ignored",
+        any_case=True,
+    )
+    ood_data_dir: str | None = flag(None, "that other data set: a directory, an archive or a table")
+    ood_split: str = flag("validation", "split of the other data set")
+    ood_num_samples: int | None = flag(
+        None, "take this many images of the other data set, spread over its split evenly", allowed=AT_LEAST_ONE
+    )
     input_img_mode: str | None = flag(None, "PIL mode of the images", choices=IMAGE_MODES)
     loader: str = flag(
         "auto",

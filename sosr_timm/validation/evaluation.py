@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,6 +16,7 @@ from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
 from sosr_timm.metrics.confusion import ClassCounts
+from sosr_timm.metrics.out_of_distribution import out_of_distribution
 from sosr_timm.metrics.samples import Samples
 from sosr_timm.metrics.shots import accuracy_by_shots
 from sosr_timm.metrics.temperature import calibrate
@@ -32,6 +34,7 @@ from sosr_timm.validation.loader import make_loader
 from sosr_timm.validation.measure import PassResult, measure
 from sosr_timm.validation.metrics import check_finite, check_labels, metrics_of
 from sosr_timm.validation.model_selection import EvaluatedModel
+from sosr_timm.validation.other_data import Unlabelled, loading, other_data_name, other_source
 from sosr_timm.validation.predictions import MOST_LOGITS
 from sosr_timm.validation.retry import with_smaller_batches
 from sosr_timm.validation.task import task_of
@@ -46,12 +49,14 @@ class Evaluation:
         samples: the predictions by the name of the weights; none where images have many labels.
         class_names: by number, or None.
         classes: K of the predictions.
+        outside: the predictions of another data set's images, where there is one.
     """
 
     record: dict[str, Any]
     classes: int
     class_names: tuple[str, ...] | None
     samples: dict[str, Samples] = field(default_factory=dict)
+    outside: dict[str, Samples] = field(default_factory=dict)
 
 
 def evaluate_model(
@@ -96,21 +101,26 @@ def evaluate_model(
     names = source.info.class_names if classes.renumbered else names_of_classes(source.info.class_names, classes.count)
     found = Evaluation(record, classes.count, names if names and len(names) == classes.count else None)
     sizes = training_class_sizes(run, classes.count)
+    other = together(processes, lambda: other_source(data, source))
     for title, model in models.items():
         placed, fed = _place(model, form, options, processes, classes)
 
-        def one_pass(size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title) -> PassResult:
-            order = EvaluationOrder(len(source), size, processes.count, processes.rank)
+        def one_pass(
+            size: int, placed: nn.Module = placed, fed: ImageFormat = fed, title: str = title, foreign: bool = False
+        ) -> PassResult:
+            images = other if foreign else source
+            order = EvaluationOrder(len(images), size, processes.count, processes.rank)
+            loader = make_loader(images, fed, order, processes.device, loading(data) if foreign else data, workers)
             return measure(
                 placed,
-                make_loader(source, fed, order, processes.device, data, workers),
+                Unlabelled(loader) if foreign else loader,
                 order,
                 processes,
                 classes=classes.count,
                 table=new_table(task, order, classes.count, processes.device),
-                title=WEIGHTS[title],
+                title=WEIGHTS[title] + (f" on {other_data_name(data)}" if foreign else ""),
                 channels_last=options.model.channels_last,
-                keep_logits=keep_logits or keeps_logits(options, len(source), classes.count),
+                keep_logits=not foreign and (keep_logits or keeps_logits(options, len(source), classes.count)),
                 p_norm=options.report.p_norm,
                 interval=options.report.log_freq,
             )
@@ -135,6 +145,13 @@ def evaluate_model(
         if options.report.temperature and processes.is_main:
             record["weights"][title]["temperature"] = _calibrated(samples, options)
         found.samples[title] = samples
+        if other is not None:
+            passed, batch_size = with_smaller_batches(partial(one_pass, foreign=True), batch_size, retry)
+            outside = passed.samples.read()
+            check_finite(outside, other, f"{WEIGHTS[title]} on {other_data_name(data)}")
+            about = {"data": other_data_name(data), "split": data.ood_split}
+            record["weights"][title]["ood"] = about | out_of_distribution(samples, outside)
+            found.outside[title] = outside
     record.update(batch_size=batch_size, parameters=parameters, environment=environment())
     return found
 

@@ -22,7 +22,7 @@ from sosr_timm.validation.evaluation import Evaluation, evaluate_model
 from sosr_timm.validation.model_list import evaluate_list
 from sosr_timm.validation.model_selection import EvaluatedModel, find_models, is_list
 from sosr_timm.validation.predictions import check_predictions_file, path_of, write_predictions
-from sosr_timm.validation.reports import Output, selective_table, table_of, write_folder
+from sosr_timm.validation.reports import Output, ood_table, selective_table, table_of, write_folder
 from sosr_timm.validation.results_file import format_of, rows_of, write_results
 
 __all__ = ["data_name", "run_validation"]
@@ -111,6 +111,8 @@ def check_options(options: ValidateOptions) -> None:
         raise UserError("--predictions, --per-class and --output are for one model, not for a list")
     if chosen.compare and (report.predictions or report.per_class):
         raise UserError("--predictions and --per-class are for one model, not for --compare")
+    if chosen.compare and (options.data.ood_dataset or options.data.ood_data_dir):
+        raise UserError("--ood-dataset and --ood-data-dir are for one model or a list, not for --compare")
     check_predictions_file(report.predictions)
     if report.results_file:
         format_of(report.results_file, report.results_format)
@@ -123,6 +125,8 @@ def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) ->
     output.table(table_of(found.record, options.metrics_avg))
     if found.samples:
         output.table(selective_table(found.record))
+    if found.outside:
+        output.table(ood_table(found.record))
     folder = Path(options.output) if options.output else evaluated.run and evaluated.run.folder.path
     if folder:
         with must_write(folder):

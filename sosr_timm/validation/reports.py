@@ -13,7 +13,9 @@ from rich.console import Console as RichConsole
 from rich.table import Table
 
 from sosr_timm.files import replacing, write_json
+from sosr_timm.metrics.confidence import OOD_SCORES
 from sosr_timm.metrics.confusion import ClassCounts, confusion_matrix
+from sosr_timm.metrics.ood_plot import ood_plot
 from sosr_timm.metrics.plots import confusion_plot, reliability_plot
 from sosr_timm.metrics.risk_plot import risk_coverage_plot
 from sosr_timm.metrics.titles import (
@@ -21,6 +23,7 @@ from sosr_timm.metrics.titles import (
     CLASSWISE,
     CONFIDENCE_NAMES,
     ONE_CLASS,
+    OUT_OF_DISTRIBUTION,
     SELECTIVE,
     TEMPERATURE,
     WEIGHTS,
@@ -140,6 +143,21 @@ def selective_table(record: dict[str, Any]) -> Table:
     return table
 
 
+def ood_table(record: dict[str, Any]) -> Table:
+    """Detection of another data set's images by every score, as a table."""
+    ood = next(iter(record["weights"].values()))["ood"]
+    table = Table(title=f"{counted(ood['count'], 'image')} of {ood['data']} told apart, by score", title_justify="left")
+    table.add_column("")
+    for title in OUT_OF_DISTRIBUTION.values():
+        table.add_column(title.heading, justify="right")
+    for name, metrics in record["weights"].items():
+        prefix = f"{WEIGHTS[name]}: " if len(record["weights"]) > 1 else ""
+        for score in OOD_SCORES:
+            values = [title.value(metrics["ood"][score][key]) for key, title in OUT_OF_DISTRIBUTION.items()]
+            table.add_row(prefix + CONFIDENCE_NAMES[score], *values)
+    return table
+
+
 def confidences_of(metrics: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """Selective classification of one set of weights by each confidence."""
     return {name: found for name, found in metrics["selective"].items() if name != "coverage"}
@@ -182,6 +200,13 @@ def write_folder(folder: Path, found: Evaluation, per_class: bool) -> None:
     about = f"{record['subject']} on {record['data']}"
     reliability_plot(folder / RELIABILITY, panels, f"Reliability of {about}")
     risk_coverage_plot(folder / RISK_COVERAGE, risk_curves(record), f"Risk and coverage of {about}")
+    for title, outside in found.outside.items():
+        suffix = "_ema" if title == "ema" and len(found.samples) > 1 else ""
+        names = (record["data"], record["weights"][title]["ood"]["data"])
+        told = {CONFIDENCE_NAMES[score]: record["weights"][title]["ood"][score] for score in OOD_SCORES}
+        pairs = [(found.samples[title].scores[score], outside.scores[score]) for score in OOD_SCORES]
+        panels = dict(zip(told, zip(pairs, told.values(), strict=True), strict=True))
+        ood_plot(folder / f"ood{suffix}.png", panels, names, f"Scores of {record['subject']} ({WEIGHTS[title]})")
     if not per_class:
         return
     for title, samples in found.samples.items():

@@ -9,6 +9,7 @@ from typing import Any
 
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.files import must_write, replacing, write_json
+from sosr_timm.metrics.confidence import OOD_SCORES
 from sosr_timm.metrics.titles import MANY_LABELS, ONE_CLASS, SELECTIVE
 from sosr_timm.text import markdown_table
 
@@ -18,6 +19,7 @@ DIGITS |= {"param_count": 2, "img_size": 0, "count": 0, "batch_size": 0, "images
 TIMM_DIGITS = 4  # of percentages in a CSV file
 DIGITS |= {name: title.digits for name, title in SELECTIVE.items()} | {"temperature": 3}
 ROW_SELECTIVE = ("aurc", "augrc", "risk_at_80", "risk_at_90", "risk_at_95")
+ROW_OOD = ("auroc", "fpr95")
 CALIBRATION = ("ece", "ece_adaptive", "ece_classwise")
 PERCENTAGES = ("top1", "top1_err", "top5", "top5_err", "map", "micro_f1", "macro_f1", "sample_f1")
 
@@ -69,6 +71,7 @@ def rows_of(
             **{name: metrics[name] for name in own},
             **_selective(metrics, confidence),
             **_at_temperature(metrics),
+            **_ood(metrics),
             "batch_size": record["batch_size"],
             "images_per_second": record["speed"][title]["images_per_second"],
             "error": "",
@@ -91,6 +94,15 @@ def _at_temperature(metrics: dict[str, Any]) -> dict[str, Any]:
     found = metrics["temperature"]
     errors = {f"{name}_{when}": found[when][name] for name in CALIBRATION for when in ("before", "after")}
     return {"temperature": found["temperature"], **errors}
+
+
+def _ood(metrics: dict[str, Any]) -> dict[str, Any]:
+    """Detection of the other data set by each score: `ood_energy_auroc` and so on."""
+    if "ood" not in metrics:
+        return {}
+    found = metrics["ood"]
+    values = {f"ood_{score}_{name}": found[score][name] for score in OOD_SCORES for name in ROW_OOD}
+    return {"ood_data": found["data"], **values}
 
 
 def failed_row(name: str, checkpoint: str, error: BaseException) -> dict[str, Any]:

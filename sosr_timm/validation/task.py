@@ -46,6 +46,8 @@ def _check_options(options: ValidateOptions) -> None:
         "--predictions": report.predictions,
         "--real-labels": data.real_labels,
         "--valid-labels": data.valid_labels,
+        "--ood-dataset": data.ood_dataset,
+        "--ood-data-dir": data.ood_data_dir,
     }
     flag = next((flag for flag, given in single.items() if given), None)
     if flag:
