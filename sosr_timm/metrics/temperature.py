@@ -63,6 +63,19 @@ def calibration_at(logits: np.ndarray, target: np.ndarray, temperature: float, b
     return {**table.compute(), **others, "reliability": table.reliability()}
 
 
+def held_out(count: int, share: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The samples to fit on, drawn without regard to their classes, and all the others; each in order.
+
+    Raises:
+        ValueError: no sample to fit on, or none left to report.
+    """
+    number = round(share * count)
+    if not 0 < number < count:
+        raise ValueError(f"a share of {share:g} leaves {number} of {count} samples to fit on; both parts need one")
+    order = np.random.default_rng(seed).permutation(count)
+    return np.sort(order[:number]), np.sort(order[number:])
+
+
 def calibrate(logits: np.ndarray, target: np.ndarray, share: float, seed: int) -> dict[str, Any]:
     """Fit a temperature on some samples and report the others before and after.
 
@@ -78,17 +91,13 @@ def calibrate(logits: np.ndarray, target: np.ndarray, share: float, seed: int) -
     Raises:
         ValueError: no sample to fit on, or none left to report.
     """
-    count = round(share * len(logits))
-    if not 0 < count < len(logits):
-        raise ValueError(f"a share of {share:g} leaves {count} of {len(logits)} samples to fit on; both parts need one")
-    order = np.random.default_rng(seed).permutation(len(logits))
-    fit, rest = np.sort(order[:count]), np.sort(order[count:])
+    fit, rest = held_out(len(logits), share, seed)
     temperature = fit_temperature(logits[fit], target[fit])
     return {
         "temperature": temperature,
         "share": share,
         "seed": seed,
-        "fitted_on": count,
+        "fitted_on": len(fit),
         "before": calibration_at(logits[rest], target[rest], 1.0),
         "after": calibration_at(logits[rest], target[rest], temperature),
     }

@@ -65,6 +65,7 @@ SELECTIVE = {
     "risk_at_95": Title("risk@95", 4, full="Error rate at 95 % coverage", lower_is_better=True),
     "auroc": Title("AUROC", 4, full="Area under the ROC of right against wrong predictions"),
 }
+ADAPTIVE = Title("adaptive ECE", 4, full="Calibration error, bins of equal mass", lower_is_better=True)
 CLASSWISE = Title("class-wise ECE", 4, full="Class-wise expected calibration error", lower_is_better=True)
 # Images of another data set told from those of the own one by a score.
 OUT_OF_DISTRIBUTION = {

@@ -50,8 +50,10 @@ class EvaluatedModelOptions:
     checkpoint: str = flag(
         "", "weights of --model (.safetensors, or a .pth without pickled objects), or a directory of such files"
     )
-    compare: tuple[str, str] | None = flag(
-        None, "two runs, checkpoints, models or files of --predictions: is one better on the same images?"
+    compare: tuple[str, ...] | None = flag(
+        None,
+        "two or more runs, checkpoints, models or files of --predictions: is each better than the first on the same "
+        "images?",
     )
     which: str = flag("best", "which checkpoint of a run folder", choices=("best", "last"))
     use_ema: bool = flag(False, "evaluate only the EMA weights")
@@ -173,6 +175,11 @@ class ReportOptions:
         choices=CONFIDENCES,
     )
     p_norm: float = flag(P_NORM, "p of the confidence p_norm", allowed=Range(above=0))
+    resamples: int | None = flag(
+        None,
+        "resamples of the bootstrap of every metric of --compare; where not given 2000, or more for many comparisons",
+        allowed=Range(100),
+    )
     predictions: str = flag(
         "", "write each image's label and best predictions into this file (.npz or .csv); those of the EMA beside it"
     )

@@ -15,6 +15,7 @@ from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError
+from sosr_timm.metrics.bootstrap import BINS, MOST_CLASSWISE
 from sosr_timm.metrics.confusion import ClassCounts
 from sosr_timm.metrics.out_of_distribution import out_of_distribution
 from sosr_timm.metrics.samples import Samples
@@ -142,7 +143,7 @@ def evaluate_model(
             record["weights"][title]["shots"] = accuracy_by_shots(counts, sizes)
         if real is not None:
             record["weights"][title]["real_labels"] = real_accuracy(samples.guesses, real)
-        if options.report.temperature and processes.is_main:
+        if options.report.temperature and processes.is_main and not options.model.compare:
             record["weights"][title]["temperature"] = _calibrated(samples, options)
         found.samples[title] = samples
         if other is not None:
@@ -157,9 +158,10 @@ def evaluate_model(
 
 
 def keeps_logits(options: ValidateOptions, images: int, classes: int) -> bool:
-    """Whether all logits are kept: a temperature needs them, a file of predictions takes them where they are few."""
+    """Whether all logits are kept: a temperature needs them; files and comparisons take them where they are few."""
     wanted = options.report.predictions.endswith(".npz") and images * classes <= MOST_LOGITS
-    return bool(options.report.temperature) or wanted
+    compared = bool(options.model.compare) and images * classes * BINS <= MOST_CLASSWISE
+    return bool(options.report.temperature) or wanted or compared
 
 
 def _calibrated(samples: Samples, options: ValidateOptions) -> dict[str, Any]:
