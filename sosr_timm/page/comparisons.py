@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
+from sosr_timm.checkpoints.run_folder import RunFolder
 from sosr_timm.metrics.titles import Title
 from sosr_timm.page.content import EPOCHS, Content, Group, Run
+from sosr_timm.page.runs import StoredRun
+from sosr_timm.page.runs import run_of as under_way
 from sosr_timm.runner.comparison_file import load_comparison
 from sosr_timm.runner.record import Record
 from sosr_timm.text import counted
+
+RUN_FOLDERS = "runs"  # beside the report's folder
+ENDED = ("failed", "dropped", "not selected")
 
 
 def content_of_comparison(folder: Path, title: str = "") -> Content:
@@ -38,7 +45,10 @@ def content_of_comparison(folder: Path, title: str = "") -> Content:
     ]
     order = {group.label: place for place, group in enumerate(groups)}
     shown = [record for record in records if record.row.get("method") in order]
-    shown.sort(key=lambda record: (order[record.row["method"]], record.run.seed))
+    runs = [run_of(record) for record in shown]
+    if not found["complete"]:
+        runs += unfinished_runs(folder, groups, {(run.group, run.seed) for run in runs})
+    runs.sort(key=lambda run: (order[run.group], run.seed))
     data = found["data"]
     return Content(
         title=title or f"Comparison {found['name']}",
@@ -51,16 +61,43 @@ def content_of_comparison(folder: Path, title: str = "") -> Content:
             ("Training images", f"{data['training_images']:,}" if "training_images" in data else "unknown"),
             ("Evaluated on", found["evaluated_on"]),
             ("Baseline", found["baseline"]),
-            ("Runs", counted(len(shown), "run")),
+            ("Finished", counted(len(shown), "run")),
         ],
         metrics={name: title_of(metric) for name, metric in found["metrics"].items()},
         groups=groups,
-        runs=[run_of(record) for record in shown],
+        runs=runs,
         baseline=found["baseline"],
         same={**({"recipe": found["recipe"]} if found["recipe"] else {}), **found["options"]},
         different={"full form of the loss": {group.label: group.full_form for group in groups}},
         complete=found["complete"],
     )
+
+
+def run_folders(folder: Path) -> list[Path]:
+    """The run folders of a comparison, beside the folder of its report; none where that is elsewhere (--results)."""
+    runs = folder.resolve().parent / RUN_FOLDERS
+    return sorted(path for path in runs.iterdir() if RunFolder(path).is_run) if runs.is_dir() else []
+
+
+def unfinished_runs(folder: Path, groups: Sequence[Group], recorded: Collection[tuple[str, int]]) -> list[Run]:
+    """The runs that are under way: their epochs so far are in the curves, and in no mean.
+
+    Args:
+        folder: of the report.
+        groups: of the comparison.
+        recorded: label and seed of each run that has a record.
+
+    Raises:
+        UserError: a run's file is damaged.
+    """
+    labels = {group.full_form: group.label for group in groups if group.status not in ENDED}
+    found = []
+    for path in run_folders(folder):
+        run = StoredRun(path)
+        label = labels.get(run.loss)
+        if label and (label, run.seed) not in recorded:
+            found.append(under_way(label, run))
+    return found
 
 
 def title_of(metric: dict[str, Any]) -> Title:

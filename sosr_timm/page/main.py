@@ -8,7 +8,7 @@ from pathlib import Path
 from sosr_timm.errors import UserError, reason_of
 from sosr_timm.files import must_write, write_text
 from sosr_timm.options.page import PageOptions
-from sosr_timm.page.comparisons import content_of_comparison
+from sosr_timm.page.comparisons import content_of_comparison, run_folders
 from sosr_timm.page.content import Content
 from sosr_timm.page.document import GENERATOR, document
 from sosr_timm.page.export import as_csv, as_markdown
@@ -81,7 +81,7 @@ def watched(folders: Sequence[Path]) -> list[Path]:
     found = []
     for folder in folders:
         comparison = comparison_in(folder)
-        found += [comparison, comparison / RUNS] if comparison else find_runs(folder)
+        found += [comparison, comparison / RUNS, *run_folders(comparison)] if comparison else find_runs(folder)
     return [path for path in found if path.is_dir()]
 
 

@@ -96,13 +96,14 @@ class StoredRun:
         return {name: value for name, value in (found | more).items() if isinstance(value, (int, float))}
 
     def _values_so_far(self, epoch: str) -> dict[str, float]:
-        by_metric = str(self.options.get("eval_metric") or "top1")
-        evaluated = [one for one in self.history if isinstance(one.get(f"eval_{by_metric}"), (int, float))]
-        if not evaluated:
-            return {}
-        best = min if by_metric in LOWER_IS_BETTER else max
-        chosen = evaluated[-1] if epoch == "last" else best(evaluated, key=lambda one: one[f"eval_{by_metric}"])
-        return {key.removeprefix("eval_"): value for key, value in chosen.items() if key.startswith("eval_")}
+        evaluated = [one for one in self.history if any(key.startswith("eval_") for key in one)]
+        if epoch == "best":
+            by_metric = str(self.options.get("eval_metric") or "top1")
+            evaluated = [one for one in evaluated if isinstance(one.get(f"eval_{by_metric}"), (int, float))]
+            best = min if by_metric in LOWER_IS_BETTER else max
+            evaluated = [best(evaluated, key=lambda one: one[f"eval_{by_metric}"])] if evaluated else []
+        found = evaluated[-1] if evaluated else {}
+        return {key.removeprefix("eval_"): value for key, value in found.items() if key.startswith("eval_")}
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sosr_timm.page.content import (
     reliabilities,
     risk_curves,
 )
+from sosr_timm.page.main import watched
 from sosr_timm.page.runs import content_of_runs, find_runs
 from sosr_timm.runner.comparison_file import load_comparison
 from sosr_timm.runner.statistics import mean_of
@@ -64,6 +65,9 @@ def test_a_run_that_is_not_finished_is_in_the_curves_and_in_no_mean_with_finishe
     assert (ce.status, ce.reason) == ("under way", "seed 1: 2 of 4 epochs")
     assert ls.values["last"]["top1"]["mean"] == values_of(2, 0, 0)["top1"]
     assert ls.values["best"]["loss"]["mean"] == values_of(2, 0, 0)["loss"]
+    stored_run(tmp_path / "d", "cp", 0, done=3, eval_metric="map")
+    cp = content_of_runs([tmp_path / "d"]).groups[0]
+    assert cp.values["last"]["top1"]["mean"] == values_of(2, 0, 0)["top1"] and cp.values["best"] == {}
     (curve,) = [one for one in epoch_curves(content, quantities(content)[0]) if one.index == 0]
     assert curve.n == [2, 2, 1, 1] and curve.x == [1, 2, 3, 4]
 
@@ -131,6 +135,26 @@ def test_a_comparison_is_shown_with_its_own_values():
     assert content.baseline == found["baseline"] and len(content.runs) == len(records)
     assert reliabilities(content, "last", "reliability_scaled") and risk_curves(content, "last")
     assert confidence_quantities(content)
+
+
+def test_runs_of_a_comparison_that_are_under_way_are_in_its_curves(tmp_path):
+    copy = shutil.copytree(COMPARISON, tmp_path / "results")
+    before = content_of_comparison(copy)
+    found = json.loads((copy / "comparison.json").read_text())
+    found["complete"], found["losses"][1]["status"] = False, "incomplete"
+    (copy / "comparison.json").write_text(json.dumps(found))
+    full_form = before.groups[1].full_form
+    stored_run(tmp_path / "runs" / "known", full_form, seed=0, done=1)
+    stored_run(tmp_path / "runs" / "new", full_form, seed=7, done=2)
+    stored_run(tmp_path / "runs" / "other", "something else", seed=7, done=2)
+    content = content_of_comparison(copy)
+    assert [(run.group, run.seed, run.state) for run in content.runs if run.state != "complete"] == [
+        ("ls", 7, "2 of 4 epochs")
+    ]
+    assert content.groups[1].values == before.groups[1].values
+    curves = {curve.index: curve for curve in epoch_curves(content, quantities(content)[0])}
+    assert curves[1].n[:3] == [3, 3, 2] and curves[0].n[:3] == [2, 2, 2]
+    assert len(watched([copy])) == 5
 
 
 @pytest.mark.parametrize("file", ["run.json", "options.yaml", "result.json", "evaluation.json", "confidence.csv"])
