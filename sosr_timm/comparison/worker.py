@@ -13,7 +13,7 @@ from pathlib import Path
 
 from accelerate.state import AcceleratorState, GradientState
 
-from sosr_timm.checkpoints.run_folder import RESULT, RunFolder
+from sosr_timm.checkpoints.run_folder import RESULT
 from sosr_timm.comparison.checkpoint_metrics import measure_run, measure_test
 from sosr_timm.distributed.processes import Processes, run_command, start_processes
 from sosr_timm.files import must_write, write_json
@@ -44,27 +44,36 @@ def run(loaded: Loaded[TrainOptions], test_split: str = "") -> int:
         UserError: anything that the user can fix.
     """
     options = loaded.options
-    folder = RunFolder(Path(options.run.output) / options.run.experiment)
-    if not (folder.path / RESULT).is_file():
-        code = run_training(loaded)
-        if code or not (folder.path / RESULT).is_file():
-            return code
-    evaluations = {
-        EVALUATION: lambda processes: measure_run(folder.path, processes),
-        TEST: lambda processes: measure_test(folder.path, test_split, read(folder.path / EVALUATION), processes),
-    }
-    processes: Processes | None = None
-    for name in (EVALUATION, TEST) if test_split else (EVALUATION,):
-        if (folder.path / name).is_file():
+    folder = Path(options.run.output) / options.run.experiment
+
+    def then(processes: Processes) -> None:
+        evaluate(folder, test_split, processes)
+
+    if not (folder / RESULT).is_file():
+        return run_training(loaded, then)
+    then(processes_of(options))
+    return 0
+
+
+def evaluate(folder: Path, test_split: str, processes: Processes) -> None:
+    """Evaluate a finished run on what it has not been evaluated on.
+
+    Raises:
+        UserError: its files or its data cannot be read.
+    """
+    evaluations = {EVALUATION: lambda: measure_run(folder, processes)}
+    if test_split:
+        evaluations[TEST] = lambda: measure_test(folder, test_split, read(folder / EVALUATION), processes)
+    for name, measure in evaluations.items():
+        if (folder / name).is_file():
             continue
-        processes = processes or processes_of(options)
-        found = evaluations[name](processes)
+        processes.wait()  # until every process has looked
+        found = measure()
         logger.info("evaluated on %s images", f"{found['images']:,}")
         if processes.is_main:
-            with must_write(folder.path / name):
-                write_json(folder.path / name, found)
+            with must_write(folder / name):
+                write_json(folder / name, found)
         processes.wait()
-    return 0
 
 
 def read(path: Path) -> dict:
@@ -72,7 +81,7 @@ def read(path: Path) -> dict:
 
 
 def processes_of(options: TrainOptions) -> Processes:
-    """The same processes as in training, whose group that has left."""
+    """The processes of a run that was trained before."""
     AcceleratorState._reset_state(True)
     GradientState._reset_state()
     model = options.model

@@ -45,12 +45,14 @@ class Submission:
         """The exit code of the run; 0 where the job ended without one, because it was cancelled or its node failed."""
         codes = [self._code_of(task) for task in range(self.tasks)]
         known = [code for code in codes if code is not None]
-        if known:
-            # The processes of a run end together, or one of them takes the others along.
+        failed = next((code for code in known if code), 0)
+        if len(known) == len(codes):
+            return failed
+        if failed:  # the others may wait for it forever
             self._result_since = self._result_since or time.monotonic()
-            if len(known) == len(codes) or time.monotonic() - self._result_since > GRACE:
-                return next((code for code in known if code), 0)
-            return None
+            if time.monotonic() - self._result_since > GRACE:
+                self.submitted.cancel(check=False)
+                return failed
         if time.monotonic() - self._asked < (ASK_QUEUE if self.on_slurm else 0.0):
             return None
         self._asked = time.monotonic()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,12 @@ from sosr_timm.training.run import Run
 from sosr_timm.training.summary import announce, describe, finish
 
 
-def run_training(loaded: Loaded[TrainOptions]) -> int:
+def run_training(loaded: Loaded[TrainOptions], then: Callable[[Processes], None] | None = None) -> int:
     """Train as the options say.
+
+    Args:
+        loaded: the options, with what was given.
+        then: called by every process once the run is complete, while they still are a group.
 
     Returns:
         the exit code: 0, or `--exit-code-on-signal` where a signal ended the run early.
@@ -60,7 +65,7 @@ def run_training(loaded: Loaded[TrainOptions]) -> int:
             done = f"{selection.finished} of {counted(selection.finished, 'epoch')}"
             logger.info("%s: already finished (%s); nothing to do", selection.folder, done)
             return 0
-        return train_in(RunFolder(Path(selection.folder)), selection, options, loaded, processes)
+        return train_in(RunFolder(Path(selection.folder)), selection, options, loaded, processes, then)
 
 
 def train_in(
@@ -69,6 +74,7 @@ def train_in(
     options: TrainOptions,
     loaded: Loaded[TrainOptions],
     processes: Processes,
+    then: Callable[[Processes], None] | None = None,
 ) -> int:
     """Train in a folder that no other process trains in; returns the exit code."""
     checkpoint = selection.checkpoint
@@ -101,10 +107,13 @@ def train_in(
     for tracker in processes.accelerator.trackers:
         tracker.finish()
     try:
-        return finish(run, signal_number)
+        code = finish(run, signal_number)
     finally:
         # Schedulers take a process that ends long before the others for one that failed.
         processes.wait()
+    if then is not None and not signal_number and run.progress.epoch == run.epochs:
+        then(processes)
+    return code
 
 
 def start_folder(run: Run, options: dict[str, Any], about: dict[str, Any]) -> None:
