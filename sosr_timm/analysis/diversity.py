@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 
 from sosr_timm.analysis.collect import collect
-from sosr_timm.analysis.plots import PANEL, plain_axes
+from sosr_timm.analysis.plots import SMALL, legend_under, plain_axes
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.metrics.risk_plot import COLOURS
 from sosr_timm.options.fields import flag
 
@@ -79,10 +79,12 @@ def diversity(subjects: list[Subject], options: AnalyzeOptions, processes: Proce
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """Bars of both distances, and of R2, for each run; the splits side by side."""
     titles, splits = (list(dict.fromkeys(row[key] for row in rows)) for key in ("run", "split"))
-    figure = new_plot("Diversity of the penultimate features", (max(2 * PANEL[0], 1.1 * len(titles) + 5), PANEL[1] + 1))
+    figure = new_plot(
+        "Diversity of the penultimate features", (max(1.4 * SMALL[0], 0.8 * len(titles)), 2 * SMALL[1] + 1)
+    )
     panels = {"d_within": "$d_{within}$", "d_total": "$d_{total}$", "r2": "$R^2$"}
     width = 0.8 / len(splits)
-    for axes, (name, symbol) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+    for axes, (name, symbol) in zip(figure.subplots(3, 1, sharex=True), panels.items(), strict=True):
         for number, split in enumerate(splits):
             of_split = [row for row in rows if row["split"] == split]
             places = np.arange(len(of_split)) + (number - (len(splits) - 1) / 2) * width
@@ -99,5 +101,5 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
             )
         axes.set_xticks(range(len(titles)), titles, rotation=40, ha="right")
         plain_axes(axes, "", "cosine distance" if name != "r2" else "1 - $d_{within}$ / $d_{total}$", symbol)
-    legend_below(figure)
+    legend_under(figure)
     save_plot(figure, path)

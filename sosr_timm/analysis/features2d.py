@@ -139,9 +139,9 @@ def features2d(subjects: list[Subject], options: AnalyzeOptions, processes: Proc
 
 def draw(path: Path, panels: dict[str, Points], epoch: int, paper: bool) -> None:
     """A panel for each run, no limits shared: the scale of the features is each model's own."""
-    across = min(len(panels), 3)
+    across = min(len(panels), 2)
     down = -(-len(panels) // across)
-    figure = new_plot(f"2-D features of the training images, epoch {epoch}", (3.7 * across + 0.4, 3.7 * down + 1.1))
+    figure = new_plot(f"2-D features of the training images, epoch {epoch}", (3.3 * across + 0.5, 3.1 * down + 1.1))
     axes = figure.subplots(down, across, squeeze=False)
     handles = {}
     for place, panel in enumerate(axes.flat):

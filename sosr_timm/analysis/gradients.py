@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.analysis.overconfidence import as_array, or_none
-from sosr_timm.analysis.plots import PANEL, band, legend_names, mean_and_deviation, plain_axes, style, whole_numbers
+from sosr_timm.analysis.plots import (
+    SMALL,
+    band,
+    legend_names,
+    legend_under,
+    mean_and_deviation,
+    plain_axes,
+    style,
+    whole_numbers,
+)
 from sosr_timm.analysis.recorded import Recorded, recorded_runs
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 
 
 def norms_of(recorded: dict[str, Recorded]) -> list[dict[str, Any]]:
@@ -41,12 +50,12 @@ def gradients(subjects: list[Subject], options: AnalyzeOptions, processes: Proce
 def draw(path: Path, recorded: dict[str, Recorded]) -> None:
     """One panel: the norm by epoch."""
     names = legend_names({title: found.runs for title, found in recorded.items()})
-    figure = new_plot("Gradient at the logits", (PANEL[0] + 0.4, PANEL[1] + 0.8))
+    figure = new_plot("Gradient at the logits", (SMALL[0] + 0.9, SMALL[1] + 0.8))
     axes = figure.subplots()
     for number, (title, found) in enumerate(recorded.items()):
         band(axes, found.epochs, found.column("gradient_norm"), names[title], **style(number))
     plain_axes(axes, "epoch", "mean norm per sample")
     whole_numbers(axes)
     axes.set_ylim(bottom=0)
-    legend_below(figure, widest=2.3)
+    legend_under(figure)
     save_plot(figure, path)

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm.analysis.collect import collect
-from sosr_timm.analysis.plots import PANEL, plain_axes, style
+from sosr_timm.analysis.plots import SMALL, legend_under, plain_axes, style
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.options.fields import flag
 from sosr_timm.options.ranges import AT_LEAST_ONE, POSITIVE
 
@@ -106,8 +106,9 @@ def logits(subjects: list[Subject], options: AnalyzeOptions, processes: Processe
 
 def draw(path: Path, found: dict[str, np.ndarray], limit: float) -> None:
     """Density of all logits; histogram of the share near zero; the share against the confidence."""
-    figure = new_plot("Logits", (3 * PANEL[0], PANEL[1] + 0.8))
-    left, middle, right = figure.subplots(1, 3)
+    figure = new_plot("Logits", (2 * SMALL[0], 2 * SMALL[1] + 0.6))
+    left, middle, right, empty = figure.subplots(2, 2).flat
+    empty.set_visible(False)
     low, high = min(values.min() for values in found.values()), max(values.max() for values in found.values())
     points = np.linspace(low - 0.05 * (high - low), high + 0.05 * (high - low), GRID)
     shares = {title: near_zero_share(values, limit) for title, values in found.items()}
@@ -132,5 +133,6 @@ def draw(path: Path, found: dict[str, np.ndarray], limit: float) -> None:
     plain_axes(left, "logit", "density", "all logits")
     plain_axes(middle, f"share of logits with |z| < {limit:g}", "share of images", "near zero")
     plain_axes(right, "top-1 probability", f"share of logits with |z| < {limit:g}", "near zero and confidence")
-    legend_below(figure, widest=2.4)
+    legend_under(figure)
+    figure.get_layout_engine().set(w_pad=0.1)
     save_plot(figure, path)

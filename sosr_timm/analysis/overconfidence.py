@@ -8,13 +8,22 @@ from typing import Any
 
 import numpy as np
 
-from sosr_timm.analysis.plots import PANEL, band, legend_names, mean_and_deviation, plain_axes, style, whole_numbers
+from sosr_timm.analysis.plots import (
+    SMALL,
+    band,
+    legend_names,
+    legend_under,
+    mean_and_deviation,
+    plain_axes,
+    style,
+    whole_numbers,
+)
 from sosr_timm.analysis.recorded import Recorded, recorded_runs
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.options.fields import flag
 from sosr_timm.training.confidence import THRESHOLDS
 
@@ -90,7 +99,7 @@ def overconfidence(subjects: list[Subject], options: AnalyzeOptions, processes: 
 def draw(path: Path, recorded: dict[str, Recorded], thresholds: tuple[float, ...], prefix: str, forward: str) -> None:
     """Two panels: number of images, and their mean entropy, by epoch."""
     names = legend_names({title: found.runs for title, found in recorded.items()})
-    figure = new_plot(f"Over-confident training images ({forward})", (2 * PANEL[0], PANEL[1] + 0.8))
+    figure = new_plot(f"Over-confident training images ({forward})", (2 * SMALL[0], SMALL[1] + 0.8))
     left, right = figure.subplots(1, 2)
     for axes, quantity in ((left, "above"), (right, "entropy")):
         number = 0
@@ -116,5 +125,5 @@ def draw(path: Path, recorded: dict[str, Recorded], thresholds: tuple[float, ...
     plain_axes(left, "epoch", "number of images", f"images with $p_y${which}")
     plain_axes(right, "epoch", "mean entropy (bits)", f"entropy of images with $p_y${which}")
     left.set_ylim(bottom=0)
-    legend_below(figure, widest=2.6)
+    legend_under(figure)
     save_plot(figure, path)

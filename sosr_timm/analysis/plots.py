@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from sosr_timm.metrics.plots import legend_below
 from sosr_timm.metrics.risk_plot import COLOURS, DASHES
 
 PANEL = (4.6, 3.7)  # inches of one panel
+SMALL = (3.5, 3.0)  # of one of two side by side, legible at half a page's width
 PALE = 0.2  # opacity of a band
 
 
@@ -69,6 +71,21 @@ def whole_numbers(axes: Any) -> None:
     from matplotlib.ticker import MaxNLocator
 
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
+
+
+def legend_under(figure: Any) -> None:
+    """One legend below all axes, in as many columns as its longest name allows."""
+    labels = [label for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
+    legend_below(figure, widest=0.6 + 0.07 * max(map(len, labels), default=1))
+
+
+def square_limits(axes: Any, points: Sequence[np.ndarray]) -> None:
+    """The same limits on both axes, which hold all (N, 2) points, so that distances are true in every direction."""
+    every = np.concatenate(points)
+    low, high = every.min(axis=0), every.max(axis=0)
+    half, centre = 0.54 * float((high - low).max()), (high + low) / 2
+    axes.set(xlim=(centre[0] - half, centre[0] + half), ylim=(centre[1] - half, centre[1] + half))
+    axes.set_aspect("equal", adjustable="box")
 
 
 def legend_names(titles: Mapping[str, Sequence[Any]]) -> dict[str, str]:

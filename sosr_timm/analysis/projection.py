@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from sosr_timm.analysis.collect import Collected, collect
-from sosr_timm.analysis.plots import plain_axes
+from sosr_timm.analysis.plots import legend_under, plain_axes, square_limits
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
 from sosr_timm.extras import import_extra
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.metrics.risk_plot import COLOURS
 from sosr_timm.options.fields import flag
 from sosr_timm.options.ranges import AT_LEAST_ONE, NOT_NEGATIVE
@@ -208,11 +208,11 @@ def spread_of(points: np.ndarray, labels: np.ndarray) -> dict[str, float]:
 
 
 def draw(path: Path, panels: dict[str, tuple[np.ndarray, np.ndarray]], classes: list[int], names: list[str]) -> None:
-    """A panel for each run, all with the same limits and equal axes."""
-    across = min(len(panels), 3)
+    """A panel for each run, all with the same limits; both axes have the same scale."""
+    across = min(len(panels), 2)
     down = -(-len(panels) // across)
-    figure = new_plot("Penultimate features of three classes", (3.6 * across + 0.6, 3.6 * down + 1.0))
-    axes = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
+    figure = new_plot("Penultimate features of three classes", (3.2 * across + 0.6, 3.2 * down + 0.9))
+    axes = figure.subplots(down, across, squeeze=False)
     for place, panel in enumerate(axes.flat):
         if place >= len(panels):
             panel.set_visible(False)
@@ -228,6 +228,6 @@ def draw(path: Path, panels: dict[str, tuple[np.ndarray, np.ndarray]], classes: 
             "projection 2" if place % across == 0 else "",
             title,
         )
-        panel.set_aspect("equal", adjustable="box")
-    legend_below(figure)
+        square_limits(panel, [placed for placed, _ in panels.values()])
+    legend_under(figure)
     save_plot(figure, path)
