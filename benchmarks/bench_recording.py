@@ -11,6 +11,7 @@ pass, the option's other value. Writes results/bench_recording_cpu.json (or _cud
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
 from collections.abc import Callable
@@ -127,6 +128,7 @@ def main() -> None:
         "loss": arguments.loss,
         "repeats": arguments.repeats,
         "threads": torch.get_num_threads(),
+        "load_average": os.getloadavg()[0],  # above the number of cores, others were at work
         "step_seconds": step,
         "step_over_off": ratios,
         "record_seconds": record,
