@@ -88,6 +88,6 @@ def grouped(
 def _key(table: Table, row: Row, conditions: Mapping[str, Any]) -> str | None:
     """The key of a row's current settings; None if its recipe or one of the stored options no longer exists."""
     try:
-        return key_of(settings(table, row, conditions))
+        return key_of(settings(table, row, conditions), table.program)
     except (UserError, KeyError):
         return None

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from sosr_timm.metrics.shots import GROUPS
-from sosr_timm.metrics.titles import ONE_CLASS
+from sosr_timm.metrics.titles import DETECTION, ONE_CLASS
 
 
 @dataclass(frozen=True)
@@ -26,8 +26,11 @@ class Metric:
 
 
 def value_of(metrics: Mapping[str, float], name: str) -> float:
-    """A metric by name; of the EMA weights if the run has them, because they also selected the best epoch."""
-    return metrics.get(f"{name}_ema", metrics[name])
+    """A metric by name; of the EMA weights if the run has them, because they also selected the best epoch.
+
+    NaN where a run does not measure it: a detector has no NLL.
+    """
+    return metrics.get(f"{name}_ema", metrics.get(name, math.nan))
 
 
 TOP1 = Metric(ONE_CLASS["top1"].heading, lambda metrics: value_of(metrics, "top1"), True)
@@ -44,6 +47,7 @@ SHOTS = {
     )
     for published, name in zip(("many", "medium", "low"), GROUPS, strict=True)
 }
+MAP = Metric(DETECTION["map_11point"].heading, lambda metrics: value_of(metrics, "map_11point"), True)
 METRICS = {
     "top1": TOP1,
     "top1_best": TOP1,
@@ -54,6 +58,7 @@ METRICS = {
     "top1_err_best": ERROR1,
     "top5_err": ERROR5,
     "ece_percent": ECE_PERCENT,
+    "map": MAP,
 }
 
 

@@ -35,7 +35,8 @@ def run_table(parsed: argparse.Namespace, extra: Mapping[str, Any]) -> int:
         raise UserError(f"{table.name}: none of these rows is run here: {'; '.join(reasons)}")
     missing = missing_of(jobs)
     start = shlex.split(parsed.launcher) or [sys.executable]
-    command = command_of([*start, "train.py"], changes, initial_weights)
+    script = ["-m", "sosr_timm.detection"] if table.program == "detect" else ["train.py"]
+    command = command_of([*start, *script], changes, initial_weights)
     if parsed.dry_run:
         for job in missing:
             print(shlex.join(command(job)))

@@ -12,15 +12,22 @@ from experiments.tables import PaperTable
 from experiments.yaml_lines import Place, read_with_lines
 from sosr_timm.errors import UserError
 from sosr_timm.losses.spec import parse_loss
-from sosr_timm.options.fields import options_of
 from sosr_timm.options.load import check_values
-from sosr_timm.options.train import TrainOptions
 from sosr_timm.registry import close_names
+from sosr_timm.runner.settings import PROGRAMS, options_of_program
 from sosr_timm.runner.tables import Row
 from tools.checkout import ROOT
 
 TABLES = ROOT / "experiments"
-OF_TABLE = {"title": str, "paper": str, "published": list, "metric": str, "note": str, "training_images": int}
+OF_TABLE = {
+    "title": str,
+    "paper": str,
+    "published": list,
+    "metric": str,
+    "note": str,
+    "training_images": int,
+    "program": str,
+}
 OF_ROW = {
     **{"recipe": str, "loss": str, "smoothing": float, "options": dict, "seeds": int},
     **{"against": str, "start": dict, "absent": str},
@@ -46,6 +53,9 @@ def read_table(name: str, folder: Path = TABLES) -> PaperTable:
     reader = _Reader(path, lines)
     reader.known(content, {*OF_TABLE, *OF_ROW, "rows"}, ())
     values = {key: reader.value(content, key, kind, ()) for key, kind in OF_TABLE.items()}
+    values["program"] = values["program"] or "train"
+    if values["program"] not in PROGRAMS:
+        raise reader.fault(("program",), f"unknown program '{values['program']}': {', '.join(PROGRAMS)}")
     for position, published in enumerate(values["published"]):
         try:
             published_table(published)
@@ -115,7 +125,8 @@ class _Reader:
             if key in ("recipe", "loss") and chosen:
                 values[key] = self.filled(values[key], {**entry, **chosen}, (*place, key))
         options = {**self.value(common, "options", dict, ()), **self.value(entry, "options", dict, place)}
-        values["options"] = check_values(options_of(TrainOptions), options, f"{self.path}, line {self.lines[place]}")
+        known = options_of_program(common.get("program") or "train")
+        values["options"] = check_values(known, options, f"{self.path}, line {self.lines[place]}")
         if values["against"] == entry.get("method"):
             values["against"] = ""
         key = {name: entry[name] for name in KEYS if name in entry}
@@ -123,7 +134,7 @@ class _Reader:
         if not key:
             raise self.fault(place, f"a row needs at least one of {', '.join(KEYS)}")
         if not row.absent:
-            self.runnable(row, place)
+            self.runnable(row, place, common.get("program") or "train")
         return row
 
     def filled(self, text: str, chosen: dict[str, Any], place: Place) -> str:
@@ -132,8 +143,15 @@ class _Reader:
         except (KeyError, ValueError, IndexError) as error:
             raise self.fault(place, f"{text!r}: no value for {error}; the grid has {', '.join(chosen)}") from None
 
-    def runnable(self, row: Row, place: Place) -> None:
+    def runnable(self, row: Row, place: Place, program: str) -> None:
         """Raise if a row cannot be run."""
+        if program == "detect":
+            for name, value in (("recipe", row.recipe), ("loss", row.loss)):
+                if value:
+                    raise self.fault((*place, name), f"{name}: sosr-detect has none; a row has options")
+            if row.seeds < 1:
+                raise self.fault(place, "a row without 'seeds' says why in 'absent'")
+            return
         for name, value in (("recipe", row.recipe), ("loss", row.loss), ("seeds", row.seeds)):
             if not value:
                 raise self.fault(place, f"a row without '{name}' says why in 'absent'")

@@ -15,12 +15,13 @@ from sosr_timm.data.transforms.image_modes import mode_of
 from sosr_timm.detection.backbone import TORCHVISION, Backbone, create_backbone, rebuild_backbone
 from sosr_timm.detection.batches import DetectionBatches, DetectionEvaluation, Resize, make_augmentation
 from sosr_timm.detection.model import Detector, create_detector
-from sosr_timm.detection.run import TITLES, DetectionRun
+from sosr_timm.detection.run import DetectionRun
 from sosr_timm.detection.task import PARTS, DetectionLoss, DetectionTask
 from sosr_timm.detection.voc import Scenes, open_scenes
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.distributed.stop_signals import StopSignals
 from sosr_timm.errors import UserError
+from sosr_timm.metrics.titles import DETECTION as TITLES
 from sosr_timm.options.detection import DetectionDataOptions, DetectionOptions
 from sosr_timm.setup.batches import check_workers
 from sosr_timm.setup.metric_names import RAW

@@ -18,12 +18,13 @@ from sosr_timm.checkpoints.run_selection import differences, merged_options
 from sosr_timm.detection.average_precision import Detections, average_precisions
 from sosr_timm.detection.build import build_detection
 from sosr_timm.detection.picture import draw_detections_of
-from sosr_timm.detection.run import TITLES, DetectionRun, mean_of
+from sosr_timm.detection.run import DetectionRun, mean_of
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.environment import environment
 from sosr_timm.errors import UserError, one_line
 from sosr_timm.extras import import_extra
 from sosr_timm.files import must_write, write_json
+from sosr_timm.metrics.titles import DETECTION as TITLES
 from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.load import Loaded
 from sosr_timm.text import counted

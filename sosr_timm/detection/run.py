@@ -17,14 +17,10 @@ from sosr_timm.detection.batches import Resize
 from sosr_timm.detection.task import PARTS
 from sosr_timm.detection.voc import Scenes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.titles import Title
+from sosr_timm.metrics.titles import DETECTION as TITLES
 from sosr_timm.training.evaluate import to_device
 from sosr_timm.training.run import Run
 
-TITLES = {
-    "map_11point": Title("mAP, 11 points", 2, "%", "Mean average precision at 11 points of recall (VOC 2007)"),
-    "map_area": Title("mAP, area", 2, "%", "Mean average precision, area under the curve (VOC 2010 on)"),
-}
 # Columns of a detection in the table that processes add up: used, label, score, box.
 COLUMNS = 7
 

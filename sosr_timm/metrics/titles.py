@@ -89,6 +89,10 @@ CONFIDENCE_NAMES = {
     "p_norm": "max logit, p-norm",
     "energy": "energy",
 }
+DETECTION = {
+    "map_11point": Title("mAP, 11 points", 2, "%", "Mean average precision at 11 points of recall (VOC 2007)"),
+    "map_area": Title("mAP, area", 2, "%", "Mean average precision, area under the curve (VOC 2010 on)"),
+}
 AVERAGES = {
     "precision": Title("precision", 2, "%"),
     "recall": Title("recall", 2, "%"),

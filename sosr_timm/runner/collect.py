@@ -16,7 +16,7 @@ from sosr_timm.checkpoints.run_folder import RESULT, RunFolder
 from sosr_timm.results import load_result
 from sosr_timm.runner.jobs import EVALUATION, TEST, Job
 from sosr_timm.runner.record import Record
-from sosr_timm.runner.settings import OF_THE_BATCH, OPTIONS, key_of, settings
+from sosr_timm.runner.settings import OF_THE_BATCH, key_of, options_of_program, settings
 from sosr_timm.tracking.metrics_log import read_lines
 
 CONFIDENCE = "confidence.csv"  # of --record-confidence
@@ -36,12 +36,13 @@ def record_of(job: Job) -> Record:
     except (yaml.YAMLError, KeyError, TypeError) as error:
         raise ValueError(f"{job.folder.options}: {error!r}") from error
     own = settings(job.table, job.row, {})
-    batch, accumulation = (own.get(name, OPTIONS[name].default) for name in OF_THE_BATCH)
+    known = options_of_program(job.table.program)
+    batch, accumulation = (own.get(name, known[name].default) for name in OF_THE_BATCH)
     # Whatever was given to fit the batch to several processes: its whole size is what counts.
     conditions = {name: value for name, value in job.conditions.items() if name not in OF_THE_BATCH}
     if samples != batch * accumulation:
         conditions.update(batch_size=samples, grad_accum_steps=1)
-    key = key_of(settings(job.table, job.row, conditions))
+    key = key_of(settings(job.table, job.row, conditions), job.table.program)
     record = Record(job.table.name, job.row.key, conditions, key, curve_of(job.folder.summary), result)
     return of_comparison(record, job.folder) if job.product != RESULT else record
 
@@ -105,7 +106,7 @@ def finite(value: Any) -> Any:
 
 
 def curve_of(summary: Path) -> list[float]:
-    """Top-1 of the evaluated epochs in a run's summary.csv.
+    """The main metric of the evaluated epochs in a run's summary.csv: top-1, or a detector's mAP at 11 points.
 
     Raises:
         OSError: no such file.
@@ -115,7 +116,8 @@ def curve_of(summary: Path) -> list[float]:
         try:
             rows = list(csv.DictReader(file))
             # With an EMA, eval_top1 is the EMA's in files of today and the weights' own in older ones.
-            column = "eval_top1_raw" if rows and "eval_top1_raw" in rows[0] else "eval_top1"
+            name = "eval_map_11point" if rows and "eval_map_11point" in rows[0] else "eval_top1"
+            column = f"{name}_raw" if rows and f"{name}_raw" in rows[0] else name
             return [float(row[column]) for row in rows if row[column]]
         except KeyError as error:
             raise ValueError(f"{summary}: no column {error}") from error

@@ -13,7 +13,7 @@ from typing import Any
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RESULT, RunFolder, folder_name
 from sosr_timm.runner.record import load_records, records_by_settings
-from sosr_timm.runner.settings import OPTIONS, conditions, key_of, settings
+from sosr_timm.runner.settings import conditions, key_of, options_of_program, settings
 from sosr_timm.runner.tables import Row, Table
 
 EVALUATION, TEST = "evaluation.json", "test.json"  # of a comparison's run, beside its result
@@ -104,7 +104,7 @@ class Job:
 
     @property
     def epochs(self) -> int:
-        return self.values.get("epochs", OPTIONS["epochs"].default)
+        return self.values.get("epochs", options_of_program(self.table.program)["epochs"].default)
 
     @property
     def is_complete(self) -> bool:
@@ -182,7 +182,7 @@ def plan_jobs(
     jobs = []
     for row in (row for row in rows if not row.absent):
         own, values = conditions(table, row, changes), settings(table, row, changes)
-        key = key_of(values)
+        key = key_of(values, table.program)
         for seed in range(seeds or row.seeds):
             finished = (row.key, seed, key) in records or (not own and (key, seed) in elsewhere)
             jobs.append(Job(table, row, seed, own, key, values, places, finished))

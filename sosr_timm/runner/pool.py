@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from types import FrameType
 
 from sosr_timm.files import shortest
-from sosr_timm.metrics.titles import ONE_CLASS
+from sosr_timm.metrics.titles import DETECTION, ONE_CLASS
 from sosr_timm.runner.collect import record_of
 from sosr_timm.runner.executors import Executor, Handle
 from sosr_timm.runner.jobs import Job
@@ -18,6 +18,7 @@ from sosr_timm.runner.outcome import Outcome
 from sosr_timm.runner.record import save_record
 from sosr_timm.text import counted, duration
 
+MAP = DETECTION["map_11point"]
 TAIL = 15  # lines of a failed run's log that are shown
 POLL, REPORT = 0.2, 60.0  # seconds
 
@@ -145,7 +146,8 @@ class Pool:
             return
         self.outcome.done.append(job)
         self.after()
-        best, last = (ONE_CLASS["top1"].text(metrics["top1"]) for metrics in (record.run.best, record.run.last))
+        title, name = (ONE_CLASS["top1"], "top1") if "top1" in record.run.best else (MAP, "map_11point")
+        best, last = (title.text(metrics[name]) for metrics in (record.run.best, record.run.last))
         self.say(f"done {job.name}: best {best}, last {last}")
 
     def _fail(self, job: Job, code: int) -> None:

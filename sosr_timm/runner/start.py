@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from sosr_timm.data.sources.catalog import open_source
+from sosr_timm.detection.voc import open_scenes
 from sosr_timm.files import shortest
+from sosr_timm.options.detection import DetectionDataOptions
 from sosr_timm.options.load import plain
 from sosr_timm.runner.executors import Executor
 from sosr_timm.runner.jobs import DONE, Job
@@ -40,11 +42,13 @@ def command_of(
     by_row: dict[int, list[str]] = {}
 
     def command(job: Job) -> list[str]:
+        detects = job.table.program == "detect"
         words = by_row.setdefault(id(job.row), arguments(job.table, job.row, changes))
         where = ["--seed", str(job.seed), "--output", shortest(job.folder.path.parent), "--experiment", job.name]
         first = weights(job)
         if first:
-            where += ["--pretrained-path", shortest(first)]
+            # A detector takes its backbone from a run folder, a classifier its weights from a file.
+            where += ["--model", shortest(first.parents[2])] if detects else ["--pretrained-path", shortest(first)]
         return [*start, *words, *where, "--resume", "auto", "--checkpoint-hist", "1"]
 
     return command
@@ -87,6 +91,10 @@ def check_data(jobs: Sequence[Job]) -> None:
     names = ("dataset", "data", "data_dir", "val_split", "class_map", "dataset_download")
     seen: list[dict[str, Any]] = []
     for job in jobs:
+        if job.table.program == "detect":
+            split = job.values.get("val_split", DetectionDataOptions.val_split)
+            open_scenes(job.values.get("data_dir"), (split,), job.values.get("class_map", ""))
+            return
         values = {name: plain(job.values.get(name, OPTIONS[name].default)) for name in names}
         if values in seen or values["dataset_download"]:
             continue

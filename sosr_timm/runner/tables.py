@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,8 @@ class Table:
         note: a remark.
         training_images: of the data set, for estimates.
         rows: in order.
+        program: that makes the runs: "train" (train.py) or "detect" (sosr-detect), whose rows have no recipe and no
+            loss.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Table:
     note: str
     training_images: int
     rows: tuple[Row, ...]
+    program: str = field(default="train", kw_only=True)
 
     def reference_of(self, row: Row) -> Row | None:
         """The row that this one is compared with: its `against`, all other naming fields alike or not given there."""

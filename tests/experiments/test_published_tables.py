@@ -7,6 +7,7 @@ from experiments.published import published_tables
 from experiments.starting import starting_job
 from experiments.table_file import read_table, table_names
 from sosr_timm.losses import create_loss
+from sosr_timm.options.detection import DetectionOptions
 from sosr_timm.options.load import load
 from sosr_timm.options.train import TrainOptions
 from sosr_timm.runner.jobs import Places, plan_jobs
@@ -24,6 +25,10 @@ def runnable(table):
 def test_a_row_has_a_recipe_and_arguments_that_train_py_takes(table, monkeypatch):
     monkeypatch.chdir(table.path.parents[1])
     for row in runnable(table):
+        if table.program == "detect":
+            load(DetectionOptions, arguments(table, row, {}), "")
+            assert metric_of(table.metrics[0]) is not None
+            continue
         given = load(TrainOptions, arguments(table, row, {}), "").options
         assert (given.loss.loss, given.loss.smoothing) == (row.loss, row.smoothing)
         mixed = given.augmentation.cutmix > 0 or given.augmentation.mixup > 0
@@ -36,7 +41,7 @@ def test_only_rows_that_mean_the_same_run_share_one():
     for table in TABLES:
         by_key: dict[str, list[str]] = {}
         for row in runnable(table):
-            by_key.setdefault(key_of(settings(table, row, {})), []).append(row.title)
+            by_key.setdefault(key_of(settings(table, row, {}), table.program), []).append(row.title)
         shared += [tuple(titles) for titles in by_key.values() if len(titles) > 1]
     of_long_tail = [
         tuple(f"split {split}, imbalance {imbalance}, resnet32, {method}" for split in ("val", "test"))
