@@ -113,7 +113,7 @@ def _index_folder(
         size = sum(path.stat().st_size for path in missing)
         with tqdm(total=size, desc=str(folder), unit="B", unit_scale=True, leave=False, disable=None) as bar:
             for path, file in _run(tasks, workers):
-                parts[path.name] = Part(ShardIndex(file), 0)
+                parts[path.name] = Part(ShardIndex(file, mapped=False), 0)
                 bar.update(path.stat().st_size)
         ordered = [parts[path.name] for path in every if path.name in parts]
         write_index(folder / FILE_NAME, ordered)
@@ -133,7 +133,7 @@ def _known(folder: Path, input_key: str, target_key: str | None, checksums: bool
     known: dict[str, Part] = {}
     for file in (folder / FILE_NAME, *(folder / UNFINISHED).glob("*.safetensors")):
         with suppress(UserError):  # a damaged one is made again
-            index = ShardIndex(file)
+            index = ShardIndex(file, mapped=file.name == FILE_NAME)
             same = (index.input_key, index.target_key) == (input_key, target_key)
             if same and (index.checksums or not checksums):
                 known.update({shard.name: Part(index, number) for number, shard in enumerate(index.shards)})

@@ -57,6 +57,7 @@ class ShardIndex:
 
     Args:
         path: of the file.
+        mapped: map the arrays into memory; False: read them at each use, because a map keeps the file open.
 
     Attributes:
         shards: in the order of their samples.
@@ -69,8 +70,8 @@ class ShardIndex:
         UserError: the file is damaged or is none of ours.
     """
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, mapped: bool = True):
+        self.path, self.mapped = path, mapped
         self._maps: dict[str, np.ndarray] = {}
         try:
             with open(path, "rb") as file:
@@ -109,7 +110,10 @@ class ShardIndex:
             raise ValueError(f"tensors of {lengths}, not {wanted}")
 
     def array(self, name: str) -> np.ndarray:
-        """A tensor of the file, mapped and read-only."""
+        """A tensor of the file; mapped and read-only, unless maps are not wanted."""
+        if not self.mapped:
+            start, length = self._places[name]
+            return np.fromfile(self.path, TENSORS[name][0], length, offset=start)
         found = self._maps.get(name)
         if found is None:
             start, length = self._places[name]

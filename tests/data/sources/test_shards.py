@@ -262,6 +262,23 @@ def test_several_processes_make_the_same_index(tmp_path):
     assert (tmp_path / FILE_NAME).read_bytes() == alone
 
 
+def test_any_number_of_shards_is_indexed_with_few_open_files(tmp_path):
+    import resource
+
+    write_shards(tmp_path, shards=40, each=1)
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(map(int, os.listdir("/proc/self/fd")))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    try:
+        index_shards([str(tmp_path)])
+        (tmp_path / FILE_NAME).rename(tmp_path / "other")
+        write_shards(tmp_path, shards=40, each=1)
+        index_shards([str(tmp_path)], checksums=True)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len(opened(tmp_path)) == 40 and opened(tmp_path).load(39)[1] == 0
+
+
 def test_directories_of_splits_are_indexed_together(tmp_path, capsys):
     write_shards(tmp_path / "train")
     write_shards(tmp_path / "val", shards=1)
