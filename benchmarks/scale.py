@@ -202,13 +202,13 @@ def over_processes(quick: bool) -> list[dict[str, Any]]:
 
 def plot(record: dict[str, Any], path: Path) -> None:
     """Three panels: samples, classes, processes."""
-    figure, (samples, classes, processes) = plt.subplots(1, 3, figsize=(12, 3.6), layout="constrained")
-    for store, mark in (("shards", "o-"), ("class directories", "s--")):
+    figure, (samples, classes, processes) = plt.subplots(1, 3, figsize=(12, 4.2), layout="constrained")
+    for store, colour in (("shards", "C0"), ("class directories", "C1")):
         rows = [row for row in record["samples"] if row["store"] == store]
         numbers = [row["samples"] for row in rows]
-        samples.loglog(numbers, [row["epoch_s"] for row in rows], mark, label=f"epoch, {store}")
+        samples.loglog(numbers, [row["epoch_s"] for row in rows], "o-", color=colour, label=f"epoch, {store}")
         starts = [row["open_s"] + row["fingerprint_s"] + row["order_s"] for row in rows]
-        samples.loglog(numbers, starts, mark, alpha=0.45, label=f"start, {store}")
+        samples.loglog(numbers, starts, "s:", color=colour, label=f"start, {store}")
     samples.set(xlabel="samples", ylabel="seconds", title="Samples: reading, one process")
     rows = [row for row in record["classes"] if "epoch_s" in row]
     numbers = [row["classes"] for row in rows]
@@ -225,7 +225,7 @@ def plot(record: dict[str, Any], path: Path) -> None:
     processes.margins(y=0.15)
     for axis in (samples, classes):
         axis.grid(alpha=0.3)
-        axis.legend(fontsize=8, frameon=False)
+        axis.legend(fontsize=8, frameon=False, loc="upper center", bbox_to_anchor=(0.5, -0.18), ncols=2)
     figure.savefig(path, dpi=110)
     plt.close(figure)
 

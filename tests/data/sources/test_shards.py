@@ -267,8 +267,9 @@ def test_any_number_of_shards_is_indexed_with_few_open_files(tmp_path):
 
     write_shards(tmp_path, shards=40, each=1)
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
-    highest = max(map(int, os.listdir("/proc/self/fd")))
-    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 20, limits[1]))
+    taken = set(map(int, os.listdir("/proc/self/fd")))
+    free = [number for number in range(len(taken) + 30) if number not in taken]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (free[20], limits[1]))
     try:
         index_shards([str(tmp_path)])
         (tmp_path / FILE_NAME).rename(tmp_path / "other")
