@@ -9,7 +9,7 @@ from sosr_timm.errors import UserError
 from sosr_timm.registry import close_names
 
 USAGE = """\
-sosr-hub publish RUN_FOLDER --repo-id ORGANISATION/NAME.TAG    write a run's folder and push it
+sosr-hub publish RUN_FOLDER --repo-id ORGANISATION/NAME.TAG    write a directory from a run and push it
 sosr-hub push FOLDER --repo-id ORGANISATION/NAME.TAG           push a directory written before
 sosr-hub convert SOURCE DESTINATION [--model NAME]             write a directory from other weights
 `sosr-hub publish --help` lists the options of publish. Without the command: python -m sosr_timm.hub."""

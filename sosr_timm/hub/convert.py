@@ -38,7 +38,7 @@ def convert(options: ConvertOptions) -> int:
     """
     conversion = options.conversion
     if not conversion.source or not conversion.destination:
-        raise UserError("convert takes two names: the weights and the folder to write")
+        raise UserError("convert takes two names: the weights and the directory to write")
     source, destination = Path(conversion.source), Path(conversion.destination)
     tag = tag_of(conversion.destination)
     with new_folder(destination) as temporary:

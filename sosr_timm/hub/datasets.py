@@ -13,7 +13,7 @@ class Dataset:
     """A data set as a card names it.
 
     Attributes:
-        key: short name, as in the recipes' folders (`cifar100`).
+        key: short name, as in the recipes' directories (`cifar100`).
         title: for people.
         hub_id: on the Hub; "" where it has none that is known.
     """

@@ -1,4 +1,4 @@
-"""A folder in timm's Hub format: config.json and model.safetensors, loadable without this package where timm has the
+"""A directory in timm's Hub format: config.json and model.safetensors, loadable without this package where timm has the
 module."""
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ def tag_of(name: str) -> str:
 
 @contextmanager
 def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
-    """A folder that gets its name when the block ends well, and leaves nothing behind otherwise.
+    """A directory that gets its name when the block ends well; otherwise nothing of it remains.
 
     Args:
         destination: the name.
-        replace: an earlier folder of that name makes room; else only an empty one may.
+        replace: an earlier directory of that name makes room; else only an empty one may.
 
     Raises:
         UserError: the path is taken, or the directory cannot be written.
@@ -68,7 +68,7 @@ def new_folder(destination: Path, replace: bool = False) -> Iterator[Path]:
     if destination.is_symlink() or (destination.exists() and not destination.is_dir()):
         raise UserError(f"{destination} exists already and is not a directory")
     if not replace and destination.is_dir() and any(destination.iterdir()):
-        raise UserError(f"{destination} is not empty: name a new folder")
+        raise UserError(f"{destination} is not empty: name a new directory")
     temporary = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
     try:
         temporary.mkdir(parents=True)

@@ -20,7 +20,7 @@ HUB = "hub"  # folder in the run folder
 
 
 def publish(options: PublishOptions) -> int:
-    """Write the folder of a run and push it.
+    """Write a run's directory in timm's Hub format and push it.
 
     Returns:
         0.

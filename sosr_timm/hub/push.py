@@ -35,7 +35,7 @@ def check_repository(repo_id: str) -> str:
 def push(folder: Path, repo_id: str, private: bool = False) -> str:
     """Make the repository where there is none, and commit every file of a directory to it.
 
-    One commit, so that the repository has all of the folder or nothing of it. A large file that is there already is
+    One commit, so that the repository has all of the directory or nothing of it. A large file that is there already is
     not sent again.
 
     Args:

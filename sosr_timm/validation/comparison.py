@@ -80,7 +80,7 @@ def _side(name: str, options: ValidateOptions) -> Side:
     try:
         check_model_name(name)
     except UserError as error:
-        raise UserError(f"--compare {name}: no such folder, no such file, and {error}") from None
+        raise UserError(f"--compare {name}: no such file or directory, and {error}") from None
     chosen = replace(options.model, model=name, pretrained=True)
     return Side(name, EvaluatedModel(name, replace(options, model=chosen)))
 

@@ -119,7 +119,7 @@ def check_options(options: ValidateOptions) -> None:
 
 
 def report(found: Evaluation, evaluated: EvaluatedModel, source: ImageSource) -> None:
-    """The table and the JSON on standard output, the files in the run's or the named folder and elsewhere."""
+    """The table and the JSON on standard output, the files in the run folder or the named directory and elsewhere."""
     options = evaluated.options.report
     output = Output(options.json)
     output.table(table_of(found.record, options.metrics_avg))

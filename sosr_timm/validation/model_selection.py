@@ -98,7 +98,7 @@ def _specialised(options: ValidateOptions, **changes: object) -> ValidateOptions
 
 
 def _with_each_checkpoint(names: list[str], options: ValidateOptions) -> list[EvaluatedModel]:
-    """One model with every file of weights in a folder, in natural order of their names."""
+    """One model with every file of weights in a directory, in natural order of their names."""
     folder = Path(options.model.checkpoint)
     if len(names) > 1 or not folder.is_dir():
         raise UserError(f"--checkpoint {folder} holds the weights of one model, and --model names {len(names)}")

@@ -116,7 +116,7 @@ def test_results_files(run, capsys, tmp_path):
         (["--crop-border-pixels", "-1"], "--crop-border-pixels must be from 0"),
         (["--predictions", "a.txt"], "call it .npz or .csv"),
         (["--compare", "README.md", "b"], "--compare README.md: neither a run folder"),
-        (["--compare", "resnet1", "b"], "--compare resnet1: no such folder, no such file, and unknown model"),
+        (["--compare", "resnet1", "b"], "--compare resnet1: no such file or directory, and unknown model"),
         (["--compare", "a.npz", "b.npz"], "a.npz: no such file"),
         (["--compare", "a", "b", "--model", "c"], "leave out --model"),
     ],

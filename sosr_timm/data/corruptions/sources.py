@@ -110,6 +110,6 @@ def _read(path: Path) -> np.ndarray:
     try:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
-        raise UserError(f"{path}: no such file; a folder of CIFAR-10-C holds it") from None
+        raise UserError(f"{path}: no such file; the directory of CIFAR-10-C holds it") from None
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: no array that can be read ({one_line(error)})") from None

@@ -82,7 +82,9 @@ def known_endings(given: str | None) -> tuple[str, ...]:
     endings = tuple(given.split(";")) if given else tuple(get_img_extensions())
     for ending in endings:
         if not ending.startswith(".") or ending != ending.lower():
-            raise UserError(f"--input-key {given}: for folders, file endings such as '.png;.jpg', not '{ending}'")
+            raise UserError(
+                f"--input-key {given}: for class directories, file endings such as '.png;.jpg', not '{ending}'"
+            )
     return endings
 
 
