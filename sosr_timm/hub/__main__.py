@@ -32,7 +32,7 @@ def push_folder(arguments: list[str]) -> int:
 
     options = load(PushOptions, arguments, "Push a directory that publish or convert has written.").options
     if not options.folder.folder:
-        raise UserError("push what? Name a directory")
+        raise UserError("push: name the directory to push")
     push(Path(options.folder.folder), options.repository.repo_id, options.repository.private)
     return 0
 

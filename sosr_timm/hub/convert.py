@@ -93,7 +93,7 @@ def read_weights(path: Path) -> dict[str, Any]:
     """A file's content; what would have to be executed to be read is refused.
 
     Raises:
-        UserError: no file of weights, or one that needs pickle's freedom.
+        UserError: no file of weights, or one that only pickle can read.
     """
     try:
         if path.suffix == ".safetensors":

@@ -29,7 +29,7 @@ def publish(options: PublishOptions) -> int:
         UserError: anything that the user can fix; a directory that was written is kept.
     """
     if not options.run.run_folder:
-        raise UserError("publish what? Name a run folder")
+        raise UserError("publish: name the run folder to publish")
     repo_id = check_repository(options.repository.repo_id)
     run = find_run(options.run.run_folder, options.weights.which)
     if run is None:

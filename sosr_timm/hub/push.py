@@ -57,7 +57,7 @@ def push(folder: Path, repo_id: str, private: bool = False) -> str:
     again = f"{folder} is complete; continue with: sosr-hub push {folder} --repo-id {repo_id}"
     again += " --private" if private else ""
     if not get_token():
-        raise UserError(f"the Hub wants a token: {LOGIN}. {again}")
+        raise UserError(f"the Hub requires a token: {LOGIN}. {again}")
     operations = [
         CommitOperationAdd(path_in_repo=path.relative_to(folder).as_posix(), path_or_fileobj=str(path))
         for path in sorted(folder.rglob("*"))

@@ -34,7 +34,7 @@ class AnalyzedModelOptions:
 
 @dataclass
 class AnalysisReportOptions:
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
+    config: str | None = flag(None, "YAML file of options; the command line overrides it", also=("-c",))
     output: str = flag("output/analysis", "directory for NAME.json, NAME.csv and NAME.png")
     titles: tuple[str, ...] = flag((), "what the plot and the tables call the runs, in their order")
     json: bool | None = flag(

@@ -65,7 +65,7 @@ class PredictionOptions:
     output: str = flag("", "file to write, .csv or .json; standard output where not given")
     format: str | None = flag(None, "format of the output; by the name of --output, else csv", choices=("csv", "json"))
     input_key: str | None = flag(None, "file endings that count as images in directories and archives ('.png;.jpg')")
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
+    config: str | None = flag(None, "YAML file of options; the command line overrides it", also=("-c",))
 
 
 @dataclass
@@ -96,7 +96,7 @@ class TargetOptions:
         None, "accept batches of this size only; any size where not given", allowed=BATCH_SIZE
     )
     opset: int | None = flag(None, "version of ONNX's operators; torch's choice where not given", allowed=Range(18, 30))
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
+    config: str | None = flag(None, "YAML file of options; the command line overrides it", also=("-c",))
 
 
 @dataclass

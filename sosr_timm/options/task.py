@@ -59,7 +59,7 @@ class LossOptions:
         "label smoothing; where not given 0.1 without --loss, as in timm, else what --loss says",
         allowed=Range(0, below=1),
     )
-    bce_loss: bool = flag(False, "binary cross entropy; with timm's label smoothing of 0.1, which --loss bce has not")
+    bce_loss: bool = flag(False, "binary cross entropy; with timm's label smoothing of 0.1, unlike --loss bce")
     jsd_loss: bool = flag(
         False,
         "Jensen-Shannon divergence of --aug-splits and cross entropy; with timm's label smoothing of 0.1, which --loss "

@@ -115,7 +115,9 @@ class OptimizerOptions:
 
 @dataclass
 class RunOptions:
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",), scope=THIS_START)
+    config: str | None = flag(
+        None, "YAML file of options; the command line overrides it", also=("-c",), scope=THIS_START
+    )
     seed: int = flag(42, "seed of weights, order of data, augmentation and dropout", allowed=NOT_NEGATIVE)
     deterministic: bool = flag(False, "bit-identical results on the same machine; slower on GPUs")
     dry_run: bool = flag(

@@ -149,7 +149,7 @@ class EvaluationDataOptions:
 
 @dataclass
 class ReportOptions:
-    config: str | None = flag(None, "YAML file of options; the command line beats it", also=("-c",))
+    config: str | None = flag(None, "YAML file of options; the command line overrides it", also=("-c",))
     output: str | None = flag(None, "directory for evaluation.json and the plots; the run's where not given")
     results_file: str = flag("", "write the results into this file too (.csv, .json, .md; CSV for any other ending)")
     results_format: str | None = flag(

@@ -60,7 +60,7 @@ def start(loaded: Loaded[ValidateOptions], runs: list[StoredRun]) -> Processes:
     """Join the other processes, in the precision that the runs were trained in, unless another is given.
 
     Raises:
-        UserError: two runs have other precisions.
+        UserError: two runs have different precisions.
     """
     options = loaded.options
     chosen = options.model
@@ -83,13 +83,13 @@ def precision_of(chosen: EvaluatedModelOptions, runs: list[StoredRun]) -> tuple[
     """Whether mixed precision is on and its type: as given, else as the runs were trained.
 
     Raises:
-        UserError: two runs have other precisions.
+        UserError: two runs have different precisions.
     """
     if not runs or chosen.amp or chosen.model_dtype is not None:
         return chosen.amp, chosen.amp_dtype
     precisions = {(run.options.model.amp, run.options.model.amp_dtype) for run in runs if run.options.model.amp}
     if precisions and len(precisions) + any(not run.options.model.amp for run in runs) > 1:
-        raise UserError("the runs were trained in other precisions: choose one with --amp or --model-dtype float32")
+        raise UserError("the runs were trained in different precisions: choose one with --amp or --model-dtype float32")
     return next(iter(precisions), (False, chosen.amp_dtype))
 
 

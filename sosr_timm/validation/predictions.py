@@ -41,7 +41,7 @@ class Predictions:
 def check_predictions_file(file: str) -> None:
     """Raise where a name is neither .npz nor .csv."""
     if file and Path(file).suffix not in FORMATS:
-        raise UserError(f"--predictions {file}: call it .npz or .csv")
+        raise UserError(f"--predictions {file}: the name must end in .npz or .csv")
 
 
 def path_of(path: Path, weights: str, several: bool) -> Path:
@@ -121,9 +121,9 @@ def read_predictions(path: str) -> Predictions:
             samples = Samples(arrays["target"], arrays["guesses"], arrays["probabilities"], logits, scores)
             about = [str(arrays[name]) for name in ("subject", "data", "fingerprint")]
     except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
-        reason = "no such file" if isinstance(error, FileNotFoundError) else f"no file of predictions ({error})"
+        reason = "no such file" if isinstance(error, FileNotFoundError) else f"not a file of predictions ({error})"
         raise UserError(f"{path}: {reason}") from None
     lengths = {len(samples.target), len(samples.guesses), *map(len, samples.scores.values())}
     if samples.target.ndim != 1 or samples.guesses.ndim != 2 or len(lengths) > 1:
-        raise UserError(f"{path}: no file of predictions (arrays of other shapes)")
+        raise UserError(f"{path}: not a file of predictions (arrays of other shapes)")
     return Predictions(samples, *about)

@@ -121,7 +121,7 @@ def test_training_goes_on_from_the_hub_with_another_head(hub, run, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "publish what"),
+        ([], "publish: name the run folder"),
         (["{run}"], "--repo-id ''"),
         (["{run}", "--repo-id", "alone"], "--repo-id 'alone': expected ORGANISATION/NAME.TAG"),
         (["{run}", "--repo-id", "a/b c"], "--repo-id 'a/b c'"),

@@ -83,7 +83,7 @@ def test_a_new_repository_is_private_where_that_is_asked_for(hub, folder):
 @pytest.mark.parametrize(
     ("token", "message"),
     [
-        ("", "the Hub wants a token: log in with `hf auth login` or set HF_TOKEN"),
+        ("", "the Hub requires a token: log in with `hf auth login` or set HF_TOKEN"),
         ("hf_wrong", "does not accept the token (401)"),
         (READER, "the token may not write to somebody (403): it takes a token with write access, of a member of"),
     ],
@@ -115,7 +115,7 @@ def test_a_card_that_the_hub_refuses(hub, folder, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ([], "push what"),
+        ([], "push: name the directory"),
         (["{here}", "--repo-id", "a/b"], "has no config.json: `publish` or `convert` write"),
         (["{here}", "--repo-id", "/"], "--repo-id '/'"),
     ],

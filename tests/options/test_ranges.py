@@ -100,7 +100,7 @@ def test_ranges_say_what_they_hold():
     ("line", "said"),
     [
         ("--scale 0.5 2", "--scale 0.5 2: the random resized crop"),
-        ("--aa rand-m9-foo", "'foo' is no part of the policy 'rand'"),
+        ("--aa rand-m9-foo", "'foo' is not a part of the policy 'rand'"),
         ("--aa rand-m9-tfoo", "'tfoo' is no part"),
         ("--aa augmix-w0", "'w0' is no part"),
         ("--lr-noise 0.4 0.9 --lr-noise-pct 1e-9", "--lr-noise-pct 1e-09: at least"),

@@ -114,7 +114,7 @@ def test_results_files(run, capsys, tmp_path):
         (["--temperature", "1"], "--temperature must be at least 0 and below 1"),
         (["--log-freq", "-1"], "--log-freq must be at least 0"),
         (["--crop-border-pixels", "-1"], "--crop-border-pixels must be from 0"),
-        (["--predictions", "a.txt"], "call it .npz or .csv"),
+        (["--predictions", "a.txt"], "the name must end in .npz or .csv"),
         (["--compare", "README.md", "b"], "--compare README.md: neither a run folder"),
         (["--compare", "resnet1", "b"], "--compare resnet1: no such file or directory, and unknown model"),
         (["--compare", "a.npz", "b.npz"], "a.npz: no such file"),

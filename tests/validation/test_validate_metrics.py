@@ -170,7 +170,7 @@ def test_reassessed_labels_count_as_timm_counts_them(run, images, capsys, tmp_pa
     assert float(row["top1"]) == pytest.approx(found["top1"], abs=1e-3)
     broken = {
         "{": "not JSON",
-        "{}": "holds no list",
+        "{}": "holds a dict, not a list",
         "[[1], [99]]": r"entry 1: \[99\] is no",
         "[[1]]": "is not in the file",
     }

@@ -41,7 +41,7 @@ def read(places: dict[str, Path], part: bool) -> Contents:
             for image, line in enumerate(truth.decode().split(), start=1)
         }
     except (KeyError, ValueError) as error:
-        raise UserError(f"{devkit}: the ground truth names a class that meta.mat has not ({error})") from None
+        raise UserError(f"{devkit}: the ground truth names a class that is not in meta.mat ({error})") from None
     return Contents(classes, classes, _files(places, classes, words, validation, part))
 
 

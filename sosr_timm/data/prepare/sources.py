@@ -16,7 +16,7 @@ from sosr_timm.registry import close_names
 def how_to_get(spec: DataSpec) -> str:
     """Half a sentence that says which files a data set consists of and what to do with them."""
     files = ", ".join(archive.file for archive in spec.archives)
-    return f"get {files} from {spec.page}, then: sosr-data prepare {spec.name} FOLDER_WITH_THEM DATA_DIR"
+    return f"get {files} from {spec.page}, then: sosr-data prepare {spec.name} DIRECTORY_WITH_THEM DATA_DIR"
 
 
 def find_archives(spec: DataSpec, source: Path) -> dict[str, Path]:

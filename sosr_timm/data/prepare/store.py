@@ -52,7 +52,7 @@ class Store:
             raise UserError(f"{self.destination}: a list of the data set names '{file.path}', outside of the directory")
         listed = self.files.setdefault(split, {})
         if file.path in listed:
-            raise UserError(f"{self.destination}: '{file.path}' came twice; this is not an official archive")
+            raise UserError(f"{self.destination}: '{file.path}' appears twice; this is not an official archive")
         path = self.path.joinpath(*parts)
         if not _holds(path, file.content):
             self._write(path, file.content)

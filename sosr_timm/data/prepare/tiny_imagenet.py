@@ -36,7 +36,7 @@ def _files(place: Path, classes: tuple[str, ...], words: str, annotations: str, 
     for line in annotations.splitlines():
         file, name = line.split("\t")[:2]
         if name not in number:
-            raise UserError(f"{place}: val_annotations.txt gives {file} the class '{name}', which wnids.txt has not")
+            raise UserError(f"{place}: val_annotations.txt gives {file} the class '{name}', which is not in wnids.txt")
         validation[f"{TOP}/val/images/{file}"] = name
     for path, content in images(place, validation, part):
         name = validation[path]

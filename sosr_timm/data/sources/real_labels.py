@@ -36,7 +36,7 @@ def read_real_labels(path: str, names: Sequence[str], num_classes: int) -> list[
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"--real-labels {path}: not JSON ({error})") from None
     if not isinstance(content, list):
-        raise UserError(f"--real-labels {path} holds no list, but a {type(content).__name__}")
+        raise UserError(f"--real-labels {path} holds a {type(content).__name__}, not a list")
     for position, classes in enumerate(content):
         fits = isinstance(classes, list) and all(type(index) is int and 0 <= index < num_classes for index in classes)
         if not fits:

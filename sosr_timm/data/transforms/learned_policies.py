@@ -128,11 +128,11 @@ def check_policy(content: Any, title: str) -> list[tuple[Operation, ...]]:
         UserError: it is none; the line starts with `title` and names the first entry that is wrong.
     """
     if not isinstance(content, list) or not content:
-        raise UserError(f"{title} holds no list of sub-policies")
+        raise UserError(f"{title} does not hold a list of sub-policies")
     policy = []
     for number, entries in enumerate(content, start=1):
         if not isinstance(entries, (list, tuple)) or not entries:
-            raise UserError(f"{title}: sub-policy {number} is no list of operations")
+            raise UserError(f"{title}: sub-policy {number} is not a list of operations")
         policy.append(tuple(_checked(entry, f"{title}: sub-policy {number}") for entry in entries))
     return policy
 
@@ -145,5 +145,5 @@ def _checked(entry: Any, where: str) -> Operation:
         raise UserError(f"{where}: unknown operation '{name}': {close_names(name, OPERATIONS)}")
     for number in numbers:
         if isinstance(number, bool) or not isinstance(number, (int, float)) or not 0 <= number <= 1:
-            raise UserError(f"{where}: {number!r} in {name} is no number in [0, 1]")
+            raise UserError(f"{where}: {number!r} in {name} is not a number in [0, 1]")
     return name, float(numbers[0]), float(numbers[1])

@@ -61,7 +61,7 @@ def check_policy_name(name: str) -> None:
             fits = float(value) <= most and (float(value) > 0 or (base, key) not in NOT_ZERO)
         if not fits:
             known = ", ".join(map(_written, keys.items()))
-            raise UserError(f"--aa {name}: '{section}' is no part of the policy '{base}'; known: {known}")
+            raise UserError(f"--aa {name}: '{section}' is not a part of the policy '{base}'; known: {known}")
 
 
 def _written(item: tuple[str, tuple[str, float]]) -> str:

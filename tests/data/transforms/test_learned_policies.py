@@ -140,11 +140,11 @@ def test_timms_names_stay_timms():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("{}", "holds no list of sub-policies"),
-        ("[]", "holds no list of sub-policies"),
-        ("[[]]", "sub-policy 1 is no list of operations"),
+        ("{}", "does not hold a list of sub-policies"),
+        ("[]", "does not hold a list of sub-policies"),
+        ("[[]]", "sub-policy 1 is not a list of operations"),
         ("[[[Invert, 1, 0]], [[Rotat, 1, 0]]]", "sub-policy 2: unknown operation 'Rotat': did you mean 'Rotate'"),
-        ("[[[Invert, 1.5, 0]]]", "sub-policy 1: 1.5 in Invert is no number in [0, 1]"),
+        ("[[[Invert, 1.5, 0]]]", "sub-policy 1: 1.5 in Invert is not a number in [0, 1]"),
         ("[[[Invert, true, 0]]]", "sub-policy 1: True in Invert"),
         ("[[[Invert, 1]]]", "sub-policy 1: ['Invert', 1] is not [operation, probability, level]"),
         ("[[", "cannot be read"),
