@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,8 +16,12 @@ import torch.distributed as dist
 
 from sosr_timm.errors import one_line
 
-# Parts of the messages with which gloo, NCCL and torch's store report a peer that is gone or silent.
+# Parts of the messages with which gloo, NCCL and torch's store report a peer that is gone or silent; a backward pass
+# raises them too. Gloo leaves its name out of some.
 SIGNS = ("gloo", "NCCL", "Connection closed by peer", "Connection reset", "Broken pipe", "connection was closed")
+SIGNS += ("caused pair closure", "Timed out waiting", "Connection refused", "Connection timed out", "No route to host")
+# Where torch's Python code calls collectives.
+CALLERS = ("torch/distributed/", "torch/nn/parallel/distributed.py")
 PROBE_SECONDS = 5.0
 # How long a process that has named its peer stays, so that the others do not take it for one that is lost.
 LINGER_SECONDS = 2.0
@@ -105,6 +110,12 @@ def family_of(address: str) -> socket.AddressFamily:
 
 def is_communication_error(error: BaseException) -> bool:
     """Whether a collective failed, rather than the computation of this process."""
-    return isinstance(error, dist.DistError) or (
-        isinstance(error, RuntimeError) and any(sign in str(error) for sign in SIGNS)
+    if not isinstance(error, RuntimeError):
+        return False
+    frames = traceback.extract_tb(error.__traceback__)
+    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
+    return (
+        isinstance(error, dist.DistError)
+        or any(caller in raised_in for caller in CALLERS)
+        or any(sign in str(error) for sign in SIGNS)
     )

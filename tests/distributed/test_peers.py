@@ -49,6 +49,13 @@ def test_only_a_failed_collective_is_taken_for_a_lost_process(other):
     assert not is_communication_error(OSError("Connection reset by peer"))
 
 
+def test_an_error_within_torchs_own_collectives_needs_no_words():
+    with pytest.raises(RuntimeError) as raised:
+        exec(compile("raise RuntimeError('anything')", "/packages/torch/distributed/distributed_c10d.py", "exec"))
+    assert is_communication_error(raised.value)
+    assert is_communication_error(RuntimeError("Application timeout caused pair closure"))
+
+
 def test_without_other_processes_the_error_stays_as_it_is(monkeypatch):
     monkeypatch.setattr(processes, "_peers", None)
     with pytest.raises(RuntimeError, match="Connection closed"):
