@@ -82,14 +82,19 @@ class Peers:
                 return found
             time.sleep(0.5)
 
-    def describe(self, error: BaseException) -> str:
-        """Which processes are lost, and what torch said."""
+    def describe(self, error: RuntimeError) -> str | None:
+        """Which processes are lost, and what torch said; None for an error that has nothing to do with them."""
+        reported = reports_lost_peer(error)
+        if not reported and not raised_in_collective(error):
+            return None
         lost = self.lost()
         if lost:
             names = ", ".join(str(peer) for peer in lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
             what = f"{names} ended or cannot be reached"
-        else:
+        elif reported:
             what = "the other processes run and can be reached, but did not answer in time"
+        else:
+            return None
         said = re.sub(r"^\[\S+\] ", "", one_line(error, 160))  # without the line of torch's source
         return f"{what}; --resume auto continues from the last checkpoint ({said})"
 
@@ -108,14 +113,12 @@ def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def is_communication_error(error: BaseException) -> bool:
-    """Whether a collective failed, rather than the computation of this process."""
-    if not isinstance(error, RuntimeError):
-        return False
+def reports_lost_peer(error: RuntimeError) -> bool:
+    """Whether the error's type or words are those of a peer that is gone or silent."""
+    return isinstance(error, dist.DistError) or any(sign in str(error) for sign in SIGNS)
+
+
+def raised_in_collective(error: RuntimeError) -> bool:
+    """Whether torch's code for several processes raised the error, which may also be about the model."""
     frames = traceback.extract_tb(error.__traceback__)
-    raised_in = frames[-1].filename.replace(os.sep, "/") if frames else ""
-    return (
-        isinstance(error, dist.DistError)
-        or any(caller in raised_in for caller in CALLERS)
-        or any(sign in str(error) for sign in SIGNS)
-    )
+    return bool(frames) and any(caller in frames[-1].filename.replace(os.sep, "/") for caller in CALLERS)

@@ -16,7 +16,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGr
 from accelerate.state import PartialState
 
 from sosr_timm.distributed.launchers import processes_asked_for, reporting_launcher, script_for_launchers
-from sosr_timm.distributed.peers import LINGER_SECONDS, Peers, is_communication_error
+from sosr_timm.distributed.peers import LINGER_SECONDS, Peers
 from sosr_timm.distributed.threads import set_threads
 from sosr_timm.errors import UserError, one_line
 
@@ -46,11 +46,13 @@ def run_main(main: Callable[[], int]) -> int:
                 print(said, file=sys.stderr, flush=True)
         return EXIT_USER_ERROR
     except RuntimeError as error:
-        if _peers is None or not is_communication_error(error):
+        if _peers is None:
             raise
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # the launcher's, which sees the lost process at the same time
-        script, rank = os.path.basename(sys.argv[0]), _peers.rank
-        print(f"{script}: error (process {rank}): {_peers.describe(error)}", file=sys.stderr, flush=True)
+        said = _peers.describe(error)
+        if said is None:
+            raise
+        print(f"{os.path.basename(sys.argv[0])}: error (process {_peers.rank}): {said}", file=sys.stderr, flush=True)
         time.sleep(LINGER_SECONDS)
         return EXIT_LOST_PEER
 

@@ -1,5 +1,6 @@
 """When a collective fails, the process that is gone is named."""
 
+import signal
 import socket
 
 import pytest
@@ -7,7 +8,7 @@ import torch
 import torch.distributed as dist
 
 from sosr_timm.distributed import peers, processes
-from sosr_timm.distributed.peers import Peers, is_communication_error
+from sosr_timm.distributed.peers import Peers, reports_lost_peer
 from sosr_timm.distributed.processes import EXIT_LOST_PEER, run_main
 
 GLOO = "[/build/gloo/transport/tcp/pair.cc:545] Connection closed by peer [10.0.0.2]:29376"
@@ -19,10 +20,12 @@ def other(monkeypatch):
     monkeypatch.setattr(peers, "PROBE_SECONDS", 0.2)
     monkeypatch.setattr(processes, "LINGER_SECONDS", 0.0)
     monkeypatch.setenv("MASTER_ADDR", "127.0.0.1")
+    before = signal.getsignal(signal.SIGTERM)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         line = f"node2 127.0.0.1 {listening.getsockname()[1]}"
         monkeypatch.setattr(processes, "_peers", Peers(0, lambda mine: [mine, line]))
         yield listening
+    signal.signal(signal.SIGTERM, before)
 
 
 def fail():
@@ -42,18 +45,30 @@ def test_a_process_that_still_runs_is_not_called_lost(other, capsys):
     assert "the other processes run and can be reached, but did not answer in time" in capsys.readouterr().err
 
 
-def test_only_a_failed_collective_is_taken_for_a_lost_process(other):
-    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+def fail_in_torch():
+    exec(compile("raise RuntimeError('anything')", "/packages/torch/nn/parallel/distributed.py", "exec"))
+
+
+def test_an_error_within_torchs_own_collectives_needs_no_words(other, capsys):
+    other.close()
+    assert run_main(fail_in_torch) == EXIT_LOST_PEER
+    assert "process 1 on node2" in capsys.readouterr().err
+
+
+def test_an_error_of_the_model_stays_as_it_is(other):
+    """DistributedDataParallel reports unused parameters from the same place."""
+    with pytest.raises(RuntimeError, match="anything"):
+        run_main(fail_in_torch)
+    other.close()
+    with pytest.raises(RuntimeError, match="cannot be multiplied"):
         run_main(lambda: torch.ones(2, 3) @ torch.ones(2, 3))
-    assert is_communication_error(dist.DistBackendError("NCCL error"))
-    assert not is_communication_error(OSError("Connection reset by peer"))
 
 
-def test_an_error_within_torchs_own_collectives_needs_no_words():
-    with pytest.raises(RuntimeError) as raised:
-        exec(compile("raise RuntimeError('anything')", "/packages/torch/distributed/distributed_c10d.py", "exec"))
-    assert is_communication_error(raised.value)
-    assert is_communication_error(RuntimeError("Application timeout caused pair closure"))
+@pytest.mark.parametrize(
+    "error", [dist.DistBackendError("timeout"), RuntimeError("Application timeout caused pair closure")]
+)
+def test_the_words_of_gloo_and_the_types_of_torch_are_known(error):
+    assert reports_lost_peer(error)
 
 
 def test_without_other_processes_the_error_stays_as_it_is(monkeypatch):
