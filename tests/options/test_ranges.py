@@ -101,8 +101,8 @@ def test_ranges_say_what_they_hold():
     [
         ("--scale 0.5 2", "--scale 0.5 2: the random resized crop"),
         ("--aa rand-m9-foo", "'foo' is not a part of the policy 'rand'"),
-        ("--aa rand-m9-tfoo", "'tfoo' is no part"),
-        ("--aa augmix-w0", "'w0' is no part"),
+        ("--aa rand-m9-tfoo", "'tfoo' is not a part"),
+        ("--aa augmix-w0", "'w0' is not a part"),
         ("--lr-noise 0.4 0.9 --lr-noise-pct 1e-9", "--lr-noise-pct 1e-09: at least"),
         ("--stop-epoch 3 --start-epoch 3", "--stop-epoch 3 ends the run before"),
         ("--data here --data-dir there", "two data directories"),
