@@ -7,10 +7,10 @@ import hashlib
 from functools import cache
 from importlib.resources import files
 
+from sosr_timm.page.chart_parts import charts_of_confidence, charts_of_epochs, charts_of_reliability, charts_of_risk
 from sosr_timm.page.charts import text
 from sosr_timm.page.content import Content
 from sosr_timm.page.export import as_csv, as_markdown
-from sosr_timm.page.figures import charts_of_confidence, charts_of_epochs, charts_of_reliability, charts_of_risk
 from sosr_timm.page.tables import commands, hardware, options, tables
 from sosr_timm.version import __version__
 

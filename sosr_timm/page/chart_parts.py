@@ -35,12 +35,12 @@ def legend(content: Content) -> str:
     return f'{explained}<fieldset class="legend"><legend>Lines</legend>{boxes}</fieldset>\n'
 
 
-def figures(charts: Iterable[str]) -> str:
+def grid(charts: Iterable[str]) -> str:
     found = "".join(charts)
     return f'<div class="charts">{found}</div>\n' if found else ""
 
 
-def figure(name: str, title: str, chart: str, values: str, note: str = "") -> str:
+def chart_with_values(name: str, title: str, chart: str, values: str, note: str = "") -> str:
     """A chart with its heading and its values as a table."""
     below = f"<p>{text(note)}</p>" if note else ""
     return (
@@ -49,13 +49,11 @@ def figure(name: str, title: str, chart: str, values: str, note: str = "") -> st
     )
 
 
-def curves_figure(
-    content: Content, name: str, title: str, curves: Sequence[Curve], x_label: str, note: str = ""
-) -> str:
+def curves_chart(content: Content, name: str, title: str, curves: Sequence[Curve], x_label: str, note: str = "") -> str:
     labels = [group.label for group in content.groups]
     name = identifier(name)
     chart = line_chart(name, title, curves, labels, x_label)
-    return figure(name, title, chart, curves_table(labels, curves, x_label), note)
+    return chart_with_values(name, title, chart, curves_table(labels, curves, x_label), note)
 
 
 def identifier(name: str) -> str:
@@ -84,8 +82,8 @@ def plain(value: float | None) -> str:
 
 
 def charts_of_epochs(content: Content) -> str:
-    found = figures(
-        curves_figure(content, quantity.name, quantity.title, curves, "epoch")
+    found = grid(
+        curves_chart(content, quantity.name, quantity.title, curves, "epoch")
         for quantity in quantities(content)
         if (curves := epoch_curves(content, quantity))
     )
@@ -93,8 +91,8 @@ def charts_of_epochs(content: Content) -> str:
 
 
 def charts_of_confidence(content: Content) -> str:
-    return figures(
-        curves_figure(content, quantity.name, quantity.title, curves, "epoch")
+    return grid(
+        curves_chart(content, quantity.name, quantity.title, curves, "epoch")
         for quantity in confidence_quantities(content)
         if (curves := epoch_curves(content, quantity))
     )
@@ -111,10 +109,9 @@ def charts_of_reliability(content: Content) -> str:
             title = f"{words}: accuracy over confidence, {EPOCHS[epoch].lower()}"
             note = "The area of a dot grows with the share of the predictions in its bin; seeds are added up."
             name = identifier(key)
-            found.append(
-                figure(name, title, reliability_chart(name, title, curves, labels), bins_table(labels, curves), note)
-            )
-    return figures(found)
+            chart = reliability_chart(name, title, curves, labels)
+            found.append(chart_with_values(name, title, chart, bins_table(labels, curves), note))
+    return grid(found)
 
 
 def first_of(make: Callable[[str], list]) -> tuple[str, list]:
@@ -144,4 +141,4 @@ def charts_of_risk(content: Content) -> str:
     if not curves:
         return ""
     title = f"Error rate (%) of the most confident predictions over coverage, {EPOCHS[epoch].lower()}"
-    return figures([curves_figure(content, "risk-coverage", title, curves, "coverage (%)")])
+    return grid([curves_chart(content, "risk-coverage", title, curves, "coverage (%)")])
