@@ -124,3 +124,8 @@ def test_risk_coverage_curves_are_told_apart_without_colour(drawn):
     left, right = figure.axes
     assert len({line.get_linestyle() + str(line._dash_pattern) for line in left.lines}) == 7
     assert len(left.lines[0].get_xdata()) == 100 and min(right.lines[0].get_xdata()) == 0.8
+    risk_plot.risk_coverage_plot("x.png", {"a long name " * 8 + str(number): curve for number in range(3)}, "Risk")
+    figure = drawn[-1]
+    figure.draw_without_rendering()
+    box = figure.legends[0].get_window_extent()
+    assert box.x0 >= 0 and box.x1 <= figure.bbox.x1, "names as long as a run's fit"

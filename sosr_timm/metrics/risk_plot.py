@@ -38,5 +38,6 @@ def risk_coverage_plot(path: str | os.PathLike, curves: Mapping[str, Mapping[str
             axis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
-    legend_below(figure, widest=3.0)
+    longest = max(len(line.get_label()) for line in figure.axes[0].lines)
+    legend_below(figure, widest=max(3.0, 0.6 + 0.075 * longest))
     save_plot(figure, path)

@@ -12,7 +12,7 @@ from sosr_timm.files import write_json
 from sosr_timm.results import RunResult, content_of, result_from
 
 FORMAT = 1
-NOT_TABLES = ("analysis", "detection", "pictures")  # folders of results/ that hold no records of tables
+NOT_TABLES = ("analysis", "detection", "judging", "pictures")  # folders of results/ that hold no records of tables
 FIELDS = {"table": str, "row": dict, "conditions": dict, "key": str, "curve": list, "run": dict}
 OF_COMPARISON = {"history": list, "evaluation": dict, "test": dict}  # left out where empty
 
