@@ -326,7 +326,7 @@ def draw(
     from matplotlib.cm import ScalarMappable
 
     across, down = len(pictures), 1 + len(found)
-    figure = new_plot("Grad-CAM", (1.5 * across + 1.6, 1.75 * down + 0.4))
+    figure = new_plot("Grad-CAM", (1.2 * across + 1.5, 1.42 * down + 0.4))
     axes = figure.subplots(down, across, squeeze=False)
     for column, picture in enumerate(pictures):
         axes[0, column].imshow(picture, interpolation="nearest")
@@ -337,7 +337,7 @@ def draw(
                 raise UserError("cam: the runs take images of different sizes: give --img-size")
             axes[row, column].imshow((1 - opacity) * picture + opacity * heat, interpolation="nearest")
             text = f"{names[maps.classes[column]]} {maps.probabilities[column]:.2f}"
-            axes[row, column].set_title(text, fontsize=8)
+            axes[row, column].set_title(text, fontsize=8.5)
     for row, title in enumerate(["image", *(maps.title for maps in found)]):
         axes[row, 0].set_ylabel(title, fontsize=10)
     for one in axes.flat:

@@ -150,7 +150,7 @@ def human(subjects: list[Subject], options: AnalyzeOptions, processes: Processes
 
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """A bar for each run, per image on the left and per class on the right."""
-    figure = new_plot("Divergence from people's labels", (2 * PANEL[0], max(3.0, 1.6 + 0.42 * len(rows))))
+    figure = new_plot("Divergence from label distributions", (2 * PANEL[0], max(3.0, 1.6 + 0.42 * len(rows))))
     panels = {"kl_per_image": "per correctly classified image", "kl_per_class": "per class, of mean predictions"}
     places, names = np.arange(len(rows)), [row["run"] for row in rows]
     for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
@@ -161,5 +161,6 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
         axes.set_yticks(places, names)
         axes.grid(axis="y", visible=False)
         axes.margins(x=0.16)
+        axes.set_axisbelow(True)
     figure.axes[0].invert_yaxis()
     save_plot(figure, path)
