@@ -35,6 +35,7 @@ class CifarResNet(ResNet):
         channels: widths of the stages; a bottleneck gives out four times as many channels.
         stem_width: channels of the stem; those of the first stage where not given.
         stem_kernel: size of its convolution, odd.
+        stem_stride: 1 as in the paper, or 2 for a quarter of the computation: all strides double.
         output_stride: 2 or 4 dilates the stages that would stride further, for dense features; more than the model's
             stride changes nothing. (timm's default is kept for code that hands it to any model.)
         zero_init_last: start each block as the identity; the authors do not.
@@ -52,17 +53,21 @@ class CifarResNet(ResNet):
         channels: tuple[int, ...] = (16, 32, 64),
         stem_width: int | None = None,
         stem_kernel: int = 3,
+        stem_stride: int = 1,
         output_stride: int = 32,
         zero_init_last: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         **options: Any,
     ):
-        if output_stride not in (2, 4, 8, 16, 32):
-            raise ValueError(f"output_stride must be 2, 4, 8, 16 or 32, not {output_stride}")
+        if stem_stride not in (1, 2):
+            raise ValueError(f"stem_stride must be 1 or 2, not {stem_stride}")
+        if output_stride not in (2, 4, 8, 16, 32) or output_stride < 2 * stem_stride:
+            raise ValueError(f"output_stride must be {2 * stem_stride}, ..., 16 or 32, not {output_stride}")
         if len(layers) not in (3, 4) or len(channels) != len(layers):
             raise ValueError(f"expected three stages or four, not layers={layers} with channels={channels}")
         stem_width = stem_width or channels[0]
+        excess = 4 // stem_stride  # timm counts the stride of 4 of its own stem
         super().__init__(
             block,
             layers,
@@ -70,21 +75,22 @@ class CifarResNet(ResNet):
             channels=channels,
             stem_type="deep",  # the only stem of timm with a free width; replaced below
             stem_width=stem_width // 2,
-            output_stride=min(4 * output_stride, 32),  # timm counts the stride of 4 of its stem, which is 1 here
+            output_stride=min(excess * output_stride, 32),
             zero_init_last=zero_init_last,
             device=device,
             dtype=dtype,
             **options,
         )
+        padding = stem_kernel // 2
         self.conv1 = nn.Conv2d(
-            in_chans, stem_width, stem_kernel, padding=stem_kernel // 2, bias=False, device=device, dtype=dtype
+            in_chans, stem_width, stem_kernel, stem_stride, padding, bias=False, device=device, dtype=dtype
         )
         nn.init.kaiming_normal_(self.conv1.weight, mode="fan_out", nonlinearity="relu")
         self.maxpool = nn.Identity()
         if len(layers) == 3:
             self.layer4 = nn.Sequential()
         for feature in self.feature_info:
-            feature["reduction"] = max(feature["reduction"] // 4, 1)
+            feature["reduction"] = max(feature["reduction"] // excess, stem_stride)
 
     def forward_intermediates(
         self,
@@ -113,6 +119,7 @@ class CifarResNet(ResNet):
 
 default_cfgs = generate_default_cfgs(
     {
+        "cifar_resnet8.untrained": cifar_cfg(num_classes=10),
         "cifar_resnet20.sosr_fashion_mnist": shipped_cfg("cifar_resnet20.sosr_fashion_mnist"),
         "cifar_resnet20.untrained*": cifar_cfg(num_classes=10),  # last and with *, so that it stays the default
         "cifar_resnet56.untrained": cifar_cfg(),
@@ -127,6 +134,13 @@ def create_cifar_resnet(variant: str, pretrained: bool, **options: Any) -> nn.Mo
     """timm's builder, with the number of feature maps: one for the stem and one for each stage."""
     features = {"out_indices": tuple(range(1 + len(options["layers"])))}
     return build_model_with_cfg(CifarResNet, variant, pretrained, feature_cfg=features, **options)
+
+
+@register_model
+def cifar_resnet8(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """ResNet-8 of basic blocks: 78,042 parameters at 10 classes; for studies of many runs on few processor cores."""
+    arguments = {"block": BasicBlock, "layers": (1, 1, 1), **kwargs}
+    return create_cifar_resnet("cifar_resnet8", pretrained, **arguments)
 
 
 @register_model

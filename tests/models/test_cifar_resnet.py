@@ -38,7 +38,12 @@ def by_hand(state, image, blocks, bottleneck):
 
 @pytest.mark.parametrize(
     ("name", "blocks", "bottleneck"),
-    [("cifar_resnet20", 3, False), ("cifar_resnet56", 6, True), ("cifar_resnet110", 12, True)],
+    [
+        ("cifar_resnet8", 1, False),
+        ("cifar_resnet20", 3, False),
+        ("cifar_resnet56", 6, True),
+        ("cifar_resnet110", 12, True),
+    ],
 )
 def test_the_network_by_hand(name, blocks, bottleneck):
     torch.manual_seed(0)
@@ -71,6 +76,21 @@ def test_output_stride():
     with torch.no_grad():
         wide = timm.create_model("cifar_resnet18", features_only=True, output_stride=4, channels=(8, 8, 8, 8))
         assert [feature.shape[-1] for feature in wide(torch.randn(1, 3, 32, 32))] == [32, 32, 16, 8, 8]
+
+
+def test_a_stem_of_stride_2_doubles_all_strides():
+    options = {"features_only": True, "stem_stride": 2}
+    with torch.no_grad():
+        model = timm.create_model("cifar_resnet8", **options)
+        assert [feature.shape[-1] for feature in model(torch.randn(1, 3, 32, 32))] == [16, 16, 8, 4]
+        assert model.feature_info.reduction() == [2, 2, 4, 8]
+        dense = timm.create_model("cifar_resnet8", output_stride=4, **options)
+        assert [feature.shape[-1] for feature in dense(torch.randn(1, 3, 32, 32))] == [16, 16, 8, 8]
+        assert dense.feature_info.reduction() == [2, 2, 4, 4]
+    with pytest.raises(ValueError, match="output_stride must be 4"):
+        timm.create_model("cifar_resnet8", output_stride=2, **options)
+    with pytest.raises(ValueError, match="stem_stride must be 1 or 2, not 4"):
+        timm.create_model("cifar_resnet8", stem_stride=4)
 
 
 def test_no_weights_are_promised_but_those_that_come_with_the_package():

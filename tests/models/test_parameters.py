@@ -26,6 +26,7 @@ PARAMETERS = {
     "cifar_resnet34": 21_328_292,
     "cifar_resnet50": 23_705_252,
     "cifar_resnet101": 42_697_380,
+    "cifar_resnet8": 83_892,
     "cifar_resnet20": 278_324,
     "cifar_resnet32": 550_388,
     "cifar_resnet32_causal_norm": 550_288,
@@ -41,13 +42,14 @@ def parameters(name: str, **options) -> int:
 @pytest.mark.parametrize(("name", "expected"), PARAMETERS.items())
 def test_parameters_at_100_classes(name, expected):
     assert parameters(name, num_classes=100) == expected
-    if name != "cifar_resnet20":  # whose docstring counts at 10 classes
+    if name not in ("cifar_resnet8", "cifar_resnet20"):  # whose docstrings count at 10 classes
         assert f" {expected:,} parameters at 100 classes" in model_entrypoint(name).__doc__
 
 
 @pytest.mark.parametrize(
     ("name", "num_classes", "expected"),
     [
+        ("cifar_resnet8", 10, 78_042),
         ("cifar_resnet20", 10, 272_474),
         ("cifar_resnet56", 200, 640_152),
         ("cifar_resnet110", 200, 1_196_568),
