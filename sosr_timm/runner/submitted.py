@@ -40,13 +40,16 @@ class Submission:
     def __init__(self, job: Job, submitted: Any, on_slurm: bool, tasks: int):
         self.job, self.submitted, self.on_slurm, self.tasks = job, submitted, on_slurm, tasks
         self._asked = self._gone_since = self._result_since = 0.0
+        self._codes: dict[int, int] = {}
 
     def poll(self) -> int | None:
         """The exit code of the run; 0 where the job ended without one, because it was cancelled or its node failed."""
-        codes = [self._code_of(task) for task in range(self.tasks)]
-        known = [code for code in codes if code is not None]
-        failed = next((code for code in known if code), 0)
-        if len(known) == len(codes):
+        for task in set(range(self.tasks)) - self._codes.keys():
+            code = self._code_of(task)
+            if code is not None:
+                self._codes[task] = code
+        failed = next((code for code in self._codes.values() if code), 0)
+        if len(self._codes) == self.tasks:
             return failed
         if failed:  # the others may wait for it forever
             self._result_since = self._result_since or time.monotonic()
@@ -60,7 +63,9 @@ class Submission:
             self._gone_since = 0.0
             return None
         self._gone_since = self._gone_since or time.monotonic()
-        return 0 if time.monotonic() - self._gone_since > GRACE * self.on_slurm else None
+        # Its result may have been written since it was looked for.
+        grace = GRACE if self.on_slurm else 1.0
+        return 0 if time.monotonic() - self._gone_since > grace else None
 
     def _code_of(self, task: int) -> int | None:
         """The exit code of a task of the job; None while it has none."""
