@@ -22,6 +22,9 @@ from sosr_timm.tracking.console import logger, show_log, show_notes
 from sosr_timm.validation.main import precision_of
 from sosr_timm.validation.reports import Output
 
+# Options of the data that only an evaluation has a use for.
+OF_VALIDATE = ("real_labels", "ood_dataset", "ood_data_dir", "ood_split", "ood_num_samples")
+
 
 def usage() -> str:
     """What `sosr-analyze --help` prints: every analysis with what it shows."""
@@ -64,8 +67,9 @@ def run_analysis(name: str, arguments: list[str]) -> int:
         groups_of(chosen), [str(argument) for argument in arguments], f"{name}: {chosen.summary} ({chosen.source})"
     )
     options = loaded.options
-    if options.data.real_labels:
-        raise UserError("--real-labels is for validate.py")
+    foreign = next((name for name in {**loaded.config, **loaded.command_line} if name in OF_VALIDATE), None)
+    if foreign:
+        raise UserError(f"--{foreign.replace('_', '-')} is for validate.py")
     subjects = find_subjects(options)
     amp, amp_dtype = precision_of(_as_evaluated(options), [one.run for one in subjects if one.run is not None])
     processes = start_processes(amp=amp, amp_dtype=amp_dtype, device=options.model.device)

@@ -50,7 +50,8 @@ def test_mistakes_are_one_line(runs, tmp_path):
     assert "neither a run folder nor" in refused("gradients", tmp_path)
     assert "are for timm models" in refused("diversity", runs["ce"], "--checkpoint", "x.safetensors")
     assert "did you mean --splits" in refused("diversity", runs["ce"], "--split-s", "x").replace("'", "")
-    assert "--real-labels is for validate.py" in refused("diversity", runs["ce"], "--real-labels", "x")
+    for option in ("--real-labels", "--ood-dataset", "--ood-split"):
+        assert f"{option} is for validate.py" in refused("diversity", runs["ce"], option, "x")
     assert "differ in more than their seed" in refused(
         "gradients", runs["ce"], runs["sosr"], "--titles", "same", "same"
     )
