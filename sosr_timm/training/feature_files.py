@@ -14,9 +14,9 @@ from sosr_timm.training.run import Run
 
 def write_features(run: Run, epoch: int) -> None:
     """Write the features of an epoch that is due, of all processes one after the other; every process must call it."""
-    every = run.options.run.record_features
-    if not every:
+    if not run.features.active:
         return
+    every = run.options.run.record_features
     values, indices = run.features.read_epoch()
     if (epoch + 1) % every and epoch + 1 != run.epochs:
         return
