@@ -143,8 +143,8 @@ def _compare(a: Predictions, b: Predictions, options: ValidateOptions, resamples
         calibrated = [_calibrated(one, options) for one in (a, b)]
         scaled = {letter: one.record for letter, one in zip("ab", calibrated, strict=True)}
         rest = [one.statistics for one in calibrated]
-        held_out = scaled["a"]["before"]["count"]
-        found |= paired_bootstrap(*rest, held_out, resamples=resamples, seed=report.seed)
+        left = scaled["a"]["before"]["count"]
+        found |= paired_bootstrap(*rest, left, resamples=resamples, seed=report.seed)
     metrics = {name: _row(name, one) for name, one in found.items() if not (few and name == "top5")}
     # accuracy has an exact test, and its interval is drawn more often
     metrics["top1"] |= {"interval": accuracy["interval"], "p_value": accuracy["p_value"]}
