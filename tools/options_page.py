@@ -28,7 +28,10 @@ COMMANDS = {
     "sosr-compare": OwnOptions,
     "sosr-detect": DetectionOptions,
     "sosr-page": PageOptions,
+    "sosr-analyze": SharedOptions,
 }  # timm has no flags of these
+ANALYZE = {f"sosr-analyze {name}": own_groups(ANALYSES[name]) for name in ANALYSES}
+SECTIONS = {name: groups for name, groups in {**PROGRAMS, **COMMANDS, **ANALYZE}.items() if options_of(groups)}
 PREFACE = """\
 # Options
 
@@ -46,9 +49,7 @@ when a run is resumed; all others must be as they were.
 
 def page() -> str:
     """The text of docs/options.md."""
-    programs = {**PROGRAMS, **COMMANDS, "sosr-analyze": SharedOptions}
-    programs |= {f"sosr-analyze {name}": own_groups(ANALYSES[name]) for name in ANALYSES}
-    return PREFACE + "".join(section(program, groups) for program, groups in programs.items() if options_of(groups))
+    return PREFACE + "".join(section(program, groups) for program, groups in SECTIONS.items())
 
 
 def section(program: str, groups: type) -> str:

@@ -1,7 +1,7 @@
 """docs/options.md says what the declarations say."""
 
 from sosr_timm.options.fields import options_of
-from tools.options_page import COMMANDS, PAGE, PROGRAMS, page
+from tools.options_page import PAGE, SECTIONS, page
 
 
 def test_the_page_is_up_to_date():
@@ -10,8 +10,7 @@ def test_the_page_is_up_to_date():
 
 def test_every_option_has_one_line():
     _, *sections = page().split("\n## ")
-    programs = {**PROGRAMS, **COMMANDS}
-    assert [section.splitlines()[0] for section in sections] == list(programs)
-    for section, groups in zip(sections, programs.values(), strict=True):
+    assert [section.splitlines()[0] for section in sections] == list(SECTIONS)
+    for section, groups in zip(sections, SECTIONS.values(), strict=True):
         for option in options_of(groups).values():
             assert section.count(f"\n| `{option.flag}`") == 1, option.flag
