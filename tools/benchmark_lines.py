@@ -58,11 +58,11 @@ def validate(record: dict[str, Any]) -> str:
 
 
 def recording(record: dict[str, Any]) -> str:
-    over = record["step_over_off"]
+    over, milliseconds = record["step_over_off"], 1e3 * record["record_seconds"]
     return (
-        f"`--record-confidence` takes {1e3 * record['record_seconds']:.2f} ms of a training step ({record['model']}, batch "
-        f"{record['batch_size']}, on a busy machine: load average {record['load_average']:.0f}). Complete steps with it "
-        f"took {over['on']:.2f} times those without, and two sets without it {over['off again']:.2f} times each other."
+        f"`--record-confidence` takes {milliseconds:.2f} ms of a training step ({record['model']}, batch "
+        f"{record['batch_size']}, on a machine with load average {record['load_average']:.0f}). Steps with it "
+        f"took {over['on']:.2f} times those without, two sets without it {over['off again']:.2f} times each other."
     )
 
 
