@@ -223,7 +223,7 @@ def draw_kinds(path: Path, rows: list[dict[str, Any]], names: tuple[str, ...]) -
         axes.plot(means, range(len(names)), linestyle="none", markersize=6, alpha=0.85, label=title, **marks)
     plain_axes(axes, "error (fraction)", "")
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
-    axes.invert_yaxis()
+    axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(left=0)
     legend_below(figure)
     save_plot(figure, path)
