@@ -8,7 +8,7 @@
 - Processes: an epoch of train.py on digits at the same global batch, from the run's own record. The cores are shared,
   so this shows overhead, not speed.
 
-Each point is measured in a process of its own. Writes results/scale.json and docs/scale.png. With --quick small sizes
+Each point is measured in a process of its own. Writes results/bench_scale.json and docs/scale.png. With --quick small sizes
 are measured and nothing is written.
 """
 
@@ -252,9 +252,9 @@ def show(record: dict[str, Any]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="under two minutes with small sizes; nothing is written")
-    parser.add_argument("--plot", action="store_true", help="draw docs/scale.png from results/scale.json again")
+    parser.add_argument("--plot", action="store_true", help="draw docs/scale.png from results/bench_scale.json again")
     given = parser.parse_args()
-    stored = ROOT / "results" / "scale.json"
+    stored = ROOT / "results" / "bench_scale.json"
     if given.plot:
         plot(json.loads(stored.read_text()), ROOT / "docs" / "scale.png")
         return

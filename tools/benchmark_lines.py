@@ -66,6 +66,23 @@ def recording(record: dict[str, Any]) -> str:
     )
 
 
+def stores(record: dict[str, Any]) -> str:
+    rates = "; ".join(f"{name} {store['random']:,.0f}" for name, store in record["stores"].items())
+    return f"Images per second that are read in random order, {record['samples']:,} small images: {rates}."
+
+
+def orders(record: dict[str, Any]) -> str:
+    largest = max((row for row in record["starts"] if row["order"] == "bijection"), key=lambda row: row["samples"])
+    return (
+        f"`--order bijection` shuffles {largest['samples']:,} samples with {largest['peak_bytes'] / 1e6:.0f} MB of "
+        f"memory and starts in {largest['start_s']:.3f} s."
+    )
+
+
+def scale(record: dict[str, Any]) -> str:
+    return "Growth with samples, classes and processes: [docs/scale.md](docs/scale.md)."
+
+
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "bench_resilience": resilience,
     "bench_step": step,
@@ -74,6 +91,9 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "bench_loss": loss,
     "bench_train": train,
     "bench_validate": validate,
+    "bench_stores": stores,
+    "bench_orders": orders,
+    "bench_scale": scale,
 }
 
 

@@ -90,8 +90,8 @@ FAULTS = [
     fault(
         "sums in float32",
         OLS,
-        "dtype = state_dtype(device)\n        with",
-        "dtype = torch.float32\n        with",
+        "dtype = state_dtype(device)\n        check",
+        "dtype = torch.float32\n        check",
         "test_ols",
     ),
     fault(

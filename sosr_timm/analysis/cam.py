@@ -266,7 +266,7 @@ def as_pictures(images: Tensor, form: ImageFormat) -> np.ndarray:
 @analysis("cam", "class activation maps by Grad-CAM", "MaxSup, figure 2", CamOptions)
 def cam(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) -> Result:
     """Explain the same images for each run."""
-    chosen = options.analysis
+    analysis = options.analysis
     found: list[Maps] = []
     pictures: np.ndarray | None = None
     labels, names = np.zeros(0, dtype=np.int64), ()
@@ -274,7 +274,7 @@ def cam(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) 
         source = subject.source()
         if source.info.multi_hot:
             raise UserError(f"{subject.title}: cam is for one class per image; the images have many labels")
-        part = chosen_images(source, chosen.images, chosen.count)
+        part = chosen_images(source, analysis.images, analysis.count)
         model, form = subject.model(source)
         trained = subject.run.about.get("data_classes") if subject.run else None
         classes = choose_classes(subject.options, source.info, model.num_classes, trained)
@@ -285,9 +285,9 @@ def cam(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) 
         images, labels = load_images(part, form, processes, subject)
         known = source.info.class_names or ()
         names = tuple(known[: classes.count]) + tuple(map(str, range(len(known), classes.count)))
-        label = explained_class(chosen.target, names)
-        targets = None if chosen.target == TOP1 else labels.tolist() if label is None else [label] * len(labels)
-        found.append(grad_cam(placed, images, targets, chosen.layer, subject.title))
+        label = explained_class(analysis.target, names)
+        targets = None if analysis.target == TOP1 else labels.tolist() if label is None else [label] * len(labels)
+        found.append(grad_cam(placed, images, targets, analysis.layer, subject.title))
         pictures = as_pictures(images, form) if pictures is None else pictures
     indices = part.indices.tolist()
     rows = [
@@ -303,9 +303,11 @@ def cam(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) 
         for maps in found
         for place in range(len(indices))
     ]
-    record = {"target": chosen.target, "layers": {maps.title: maps.layer for maps in found}, "images": rows}
+    record = {"target": analysis.target, "layers": {maps.title: maps.layer for maps in found}, "images": rows}
     plots = {
-        "cam.png": lambda path: draw(path, pictures, found, [names[label] for label in labels], names, chosen.opacity),
+        "cam.png": lambda path: draw(
+            path, pictures, found, [names[label] for label in labels], names, analysis.opacity
+        ),
         "cam.npz": lambda path: save_maps(path, found, indices),
     }
     return Result(record, rows, plots)

@@ -128,8 +128,8 @@ def evaluate(found: Collected, criterion: Criterion) -> dict[str, float]:
 )
 def corruptions(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) -> Result:
     """Evaluate each run on the clean images, and on each corruption and severity."""
-    chosen = options.analysis
-    names, severities = chosen_corruptions(chosen.corruptions), sorted(set(chosen.severities))
+    analysis = options.analysis
+    names, severities = chosen_corruptions(analysis.corruptions), sorted(set(analysis.severities))
     rows: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     for subject in subjects:
@@ -137,11 +137,11 @@ def corruptions(subjects: list[Subject], options: AnalyzeOptions, processes: Pro
         clean = collect(subject, processes, source)
         criterion = criterion_of(subject, clean.logits.shape[1])
         _, form = subject.model(source)
-        kind = form_for(form.height) if chosen.form == "auto" else chosen.form
+        kind = form_for(form.height) if analysis.form == "auto" else analysis.form
         rows.append({"run": subject.title, "corruption": "clean", "severity": 0, **evaluate(clean, criterion)})
         own: list[dict[str, Any]] = []
-        for name, severity, changed in _changed(source, form, names, severities, chosen, kind):
-            as_loaded = subject if chosen.corrupted_dir else _without_crop(subject)
+        for name, severity, changed in _changed(source, form, names, severities, analysis, kind):
+            as_loaded = subject if analysis.corrupted_dir else _without_crop(subject)
             found = evaluate(collect(as_loaded, processes, changed), criterion)
             own.append({"run": subject.title, "corruption": name, "severity": severity, **found})
         logger.info("%s: %d sets of %d images", subject.title, len(own), len(clean.labels))
@@ -153,7 +153,7 @@ def corruptions(subjects: list[Subject], options: AnalyzeOptions, processes: Pro
         "logged": f"as the authors log them: the training criterion and the ECE, means over batches of {BATCH} images",
         "corruptions": list(names),
         "severities": severities,
-        "seed": None if chosen.corrupted_dir else chosen.corruption_seed,
+        "seed": None if analysis.corrupted_dir else analysis.corruption_seed,
         "mean": summary,
         "sets": rows,
     }
@@ -169,15 +169,15 @@ def _changed(
     form: ImageFormat,
     names: tuple[str, ...],
     severities: list[int],
-    chosen: CorruptionOptions,
+    analysis: CorruptionOptions,
     kind: str,
 ) -> Iterator[tuple[str, int, ImageSource]]:
     for name in names:
         for severity in severities:
-            if chosen.corrupted_dir:
-                yield name, severity, open_published(chosen.corrupted_dir, name, severity, source.info)
+            if analysis.corrupted_dir:
+                yield name, severity, open_published(analysis.corrupted_dir, name, severity, source.info)
             else:
-                yield name, severity, CorruptedSource(source, form, name, severity, chosen.corruption_seed, kind)
+                yield name, severity, CorruptedSource(source, form, name, severity, analysis.corruption_seed, kind)
 
 
 def _without_crop(subject: Subject) -> Subject:

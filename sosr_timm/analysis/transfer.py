@@ -182,14 +182,16 @@ def features_of(subject: Subject, source: ImageSource, processes: Processes) -> 
 def transfer(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) -> Result:
     """Train a regression on the features of each run and measure it on the evaluation images."""
     import_extra("sklearn.linear_model", "analysis", "transfer")
-    chosen = options.analysis
+    analysis = options.analysis
     rows: list[dict[str, Any]] = []
     curves: dict[str, list[dict[str, Any]]] = {}
     for subject in subjects:
-        train = subject.source(split=chosen.train_split, num_samples=chosen.train_images)
+        train = subject.source(split=analysis.train_split, num_samples=analysis.train_images)
         features = features_of(subject, train, processes)
         test = features_of(subject, subject.source(), processes)
-        fits, last = linear_transfer(features, test, chosen.probe_val_fraction, chosen.probe_seed, chosen.max_iter)
+        fits, last = linear_transfer(
+            features, test, analysis.probe_val_fraction, analysis.probe_seed, analysis.max_iter
+        )
         curves[subject.title] = [vars(fit) for fit in fits]
         best = max(fits, key=lambda fit: fit.accuracy)
         rows.append(
@@ -207,7 +209,7 @@ def transfer(subjects: list[Subject], options: AnalyzeOptions, processes: Proces
             }
         )
     record = {"objective": "sum of cross entropies + strength / 2 * squared norm of the weights", "runs": rows}
-    record |= {"held_out_fraction": chosen.probe_val_fraction, "seed": chosen.probe_seed, "fits": curves}
+    record |= {"held_out_fraction": analysis.probe_val_fraction, "seed": analysis.probe_seed, "fits": curves}
     return Result(record, rows, {"transfer.png": lambda path: draw(path, rows, curves)})
 
 
