@@ -8,8 +8,8 @@
 - Processes: an epoch of train.py on digits at the same global batch, from the run's own record. The cores are shared,
   so this shows overhead, not speed.
 
-Each point is measured in a process of its own. Writes results/bench_scale.json and docs/scale.png. With --quick small sizes
-are measured and nothing is written.
+Each point is measured in a process of its own. Writes results/bench_scale.json and docs/scale.png. With --quick
+small sizes are measured and nothing is written.
 """
 
 from __future__ import annotations
