@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import ipaddress
 import os
 import re
 import socket
@@ -25,6 +26,8 @@ CALLERS = ("torch/distributed/", "torch/nn/parallel/distributed.py")
 PROBE_SECONDS = 5.0
 # How long a process that has named its peer stays, so that the others do not take it for one that is lost.
 LINGER_SECONDS = 2.0
+# Nobody accepts these connections, so they wait in the kernel's queue: as many as it allows.
+BACKLOG = 4096
 
 
 @dataclass(frozen=True)
@@ -62,7 +65,7 @@ class Peers:
     def __init__(self, rank: int, exchange: Callable[[str], list[str]]):
         self.rank = rank
         address = own_address()
-        self._listening = socket.create_server((address, 0), family=family_of(address), backlog=128)
+        self._listening = socket.create_server((address, 0), family=family_of(address), backlog=BACKLOG)
         # A forked loader process would keep the port open after this process has gone.
         os.register_at_fork(after_in_child=self._listening.close)
         lines = exchange(f"{socket.gethostname()} {address} {self._listening.getsockname()[1]}")
@@ -70,15 +73,23 @@ class Peers:
             Peer(number, host, where, int(port)) for number, (host, where, port) in enumerate(map(str.split, lines))
         ]
 
+    def can_ask(self, peer: Peer) -> bool:
+        """Whether the address of a process leads to it from here.
+
+        Where a machine's name leads to 127.0.0.1 or 127.0.1.1 on that machine itself, as Debian sets it up, its
+        processes know no other address. It leads to them on their own machine only.
+        """
+        return not is_loopback(peer.address) or is_loopback(self.all[self.rank].address)
+
     def lost(self) -> list[Peer]:
         """The processes that cannot be reached; asks again for some seconds, because a process takes time to end."""
-        others = [peer for peer in self.all if peer.rank != self.rank]
+        others = [peer for peer in self.all if peer.rank != self.rank and self.can_ask(peer)]
         until = time.monotonic() + PROBE_SECONDS
         while True:
-            with ThreadPoolExecutor(min(64, len(others))) as pool:
+            with ThreadPoolExecutor(max(1, min(64, len(others)))) as pool:
                 reachable = list(pool.map(Peer.reachable, others))
             found = [peer for peer, answer in zip(others, reachable, strict=True) if not answer]
-            if found or time.monotonic() > until:
+            if found or not others or time.monotonic() > until:
                 return found
             time.sleep(0.5)
 
@@ -91,6 +102,8 @@ class Peers:
         if lost:
             names = ", ".join(str(peer) for peer in lost[:8]) + (f" and {len(lost) - 8} more" if len(lost) > 8 else "")
             what = f"{names} ended or cannot be reached"
+        elif reported and not all(map(self.can_ask, self.all)):
+            what = "a process ended or did not answer in time (the host name of one leads to 127.0.0.1 on its machine)"
         elif reported:
             what = "the other processes run and can be reached, but did not answer in time"
         else:
@@ -111,6 +124,10 @@ def own_address() -> str:
 
 def family_of(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address).is_loopback
 
 
 def reports_lost_peer(error: RuntimeError) -> bool:

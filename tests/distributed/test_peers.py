@@ -2,6 +2,7 @@
 
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 import torch
@@ -43,6 +44,27 @@ def test_a_process_that_is_gone_is_named_with_its_machine(other, capsys):
 def test_a_process_that_still_runs_is_not_called_lost(other, capsys):
     assert run_main(fail) == EXIT_LOST_PEER
     assert "the other processes run and can be reached, but did not answer in time" in capsys.readouterr().err
+
+
+def test_an_address_that_leads_elsewhere_is_not_asked(other, monkeypatch, capsys):
+    """Process 1 knows its machine as 127.0.0.1, and this process is on another machine."""
+    other.close()
+    here = peers.Peer(0, "node1", "10.0.0.1", 1)
+    monkeypatch.setattr(processes._peers, "all", [here, *processes._peers.all[1:]])
+    assert run_main(fail) == EXIT_LOST_PEER
+    said = capsys.readouterr().err
+    assert "node2" not in said and "a process ended or did not answer in time" in said
+    with pytest.raises(RuntimeError, match="anything"):
+        run_main(fail_in_torch)
+
+
+def test_many_processes_may_ask_at_once(other):
+    """Nobody accepts, so every connection stays in the queue."""
+    allowed = Path("/proc/sys/net/core/somaxconn")
+    if allowed.is_file() and int(allowed.read_text()) < 400:
+        pytest.skip("this kernel keeps fewer connections waiting")
+    mine = processes._peers.all[0]
+    assert all(mine.reachable() for _ in range(400))
 
 
 def fail_in_torch():

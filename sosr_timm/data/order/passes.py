@@ -23,7 +23,6 @@ class Passes:
         seed: of the permutations.
         repeats: how often each image is repeated in a row, at least 1; 0 for once. May be a fraction.
         epoch_repeats: passes over the set that make an epoch; 0 for one. May be a fraction.
-
         shuffle: the order of each pass; that of `make_shuffle` where None.
 
     Raises:
@@ -62,7 +61,8 @@ class Passes:
             start: position of the first of them.
 
         Returns:
-            (stop - start,) int64 positions in the set, and as many int64 which copy of its image in this epoch each is.
+            (stop - start,) int64, positions in the set; and (stop - start,) int64, which copy of its image in this
+            epoch each sample is.
         """
         most = math.ceil(self.repeats)
         indices, copies = [], []

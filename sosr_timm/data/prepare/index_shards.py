@@ -13,10 +13,10 @@ from pathlib import Path
 from timm.utils import natural_key
 from tqdm import tqdm
 
-from sosr_timm.data.sources.shard_index import FILE_NAME, Part, Shard, ShardIndex, write_index, write_part
+from sosr_timm.data.sources.shard_index import FILE_NAME, Part, Shard, ShardIndex, load_index, write_index, write_part
 from sosr_timm.data.sources.shard_names import expand_shards
 from sosr_timm.data.sources.shard_samples import IMAGE_KEYS, read_samples
-from sosr_timm.data.sources.shards import open_shards
+from sosr_timm.data.sources.shards import check_complete, open_shards
 from sosr_timm.errors import UserError, one_line, reason_of
 from sosr_timm.files import room
 from sosr_timm.text import counted
@@ -68,7 +68,7 @@ def check_shards(given: str) -> str:
         a line that says that all are as they were.
 
     Raises:
-        UserError: the first image that differs, a shard that changed, or an index without checksums.
+        UserError: the first image that differs, a shard that changed or is missing, or an index without checksums.
     """
     paths = _shards_below(given)
     images = 0
@@ -84,6 +84,9 @@ def check_shards(given: str) -> str:
             except OSError as error:
                 raise UserError(f"{source.name(index)}: {one_line(error)}") from None
         images += len(source)
+    if Path(given).is_dir():
+        for folder in dict.fromkeys(path.parent for path in paths):
+            check_complete(folder, load_index(folder / FILE_NAME).numbers)
     return f"{given}: {counted(images, 'image')} in {counted(len(paths), 'shard')} are as they were indexed"
 
 

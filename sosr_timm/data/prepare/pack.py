@@ -245,7 +245,10 @@ def packed_image(file: Path, packing: Packing) -> tuple[bytes, str, bool]:
     Raises:
         UserError: it cannot be read, or has too many pixels.
     """
-    content = file.read_bytes()
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise UserError(f"image {file} cannot be packed: {reason_of(error)}") from None
     ending = file.suffix.removeprefix(".")
     if packing.max_side is None:
         return content, ending, False

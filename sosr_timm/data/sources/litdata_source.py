@@ -77,7 +77,13 @@ class LitdataSource(ImageSource):
         return as_image(image), label
 
     def read_labels(self) -> np.ndarray:
-        return np.array([self.sample(index)[1] for index in range(len(self))], np.int64)
+        labels = np.empty(len(self), np.int64)
+        for index in range(len(self)):
+            try:
+                labels[index] = self.sample(index)[1]
+            except OSError as error:
+                raise UserError(f"{self.name(index)}: {one_line(error)}") from None
+        return labels
 
     def name(self, index: int) -> str:
         return f"{self.folder} image {index}"
@@ -108,6 +114,8 @@ def as_image(stored: Any) -> Image.Image:
         stored = stored.numpy()
         stored = stored.transpose(1, 2, 0) if stored.ndim == 3 else stored
     if isinstance(stored, np.ndarray) and stored.dtype == np.uint8 and stored.ndim in (2, 3):
+        if stored.ndim == 3 and stored.shape[2] not in (1, 3, 4):
+            raise OSError(f"pixels of shape {stored.shape} are no image of 1, 3 or 4 channels")
         return Image.fromarray(stored[..., 0] if stored.ndim == 3 and stored.shape[2] == 1 else stored)
     raise OSError(f"a {type(stored).__name__} is no image: store the bytes of the image file")
 

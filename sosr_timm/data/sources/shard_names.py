@@ -110,7 +110,7 @@ def find_shards(root: str | None, split: str) -> list[Path]:
         if not REMOTE.match(root) and not any(sign in root for sign in "{*?[:") and not base.exists():
             raise UserError(f"data directory {root} does not exist")
         return expand_shards(root)
-    if any(sign in split for sign in "{*?[") or ".tar" in split or "::" in split:
+    if is_pattern(split):
         names = split.partition("|")[0]  # timm: the number of samples follows, which the index knows
         return expand_shards("::".join(str(base / name) for name in names.split("::")))
     listed = _listed(base)
@@ -125,12 +125,23 @@ def find_shards(root: str | None, split: str) -> list[Path]:
     return _by_file_names(base, split)
 
 
+def is_pattern(split: str) -> bool:
+    """Whether a split is given as timm's pattern of shards, not by its name."""
+    return any(sign in split for sign in "{*?[") or ".tar" in split or "::" in split
+
+
+def split_words(name: str, split: str) -> frozenset[str]:
+    """The names of splits, `split` among them, that are words of a shard's file name."""
+    words = set(re.split(r"[-_.]", Path(name).stem.lower()))
+    return frozenset(words & {*TRAIN_SPLITS, *EVALUATION_SPLITS, split})
+
+
 def _by_file_names(base: Path, split: str) -> list[Path]:
     """The shards in a directory whose names hold a split's name; all of them where no name holds one."""
     tars = _tars_in(base)
-    words = {path: set(re.split(r"[-_.]", path.stem.lower())) for path in tars}
+    words = {path: split_words(path.name, split) for path in tars}
     known = {*TRAIN_SPLITS, *EVALUATION_SPLITS, split}
-    there = {name for found in words.values() for name in found & known}
+    there = {name for found in words.values() for name in found}
     folders = [path.name for path in base.iterdir() if path.is_dir() and path.name in known and _tars_in(path)]
     for name in synonyms(split):
         named = [path for path in tars if name in words[path]]

@@ -7,7 +7,7 @@ import io
 import os
 import zlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from PIL import Image
 from sosr_timm.data.sources.class_map import compare_classes, read_class_map
 from sosr_timm.data.sources.reader_options import ReaderOptions
 from sosr_timm.data.sources.shard_index import FILE_NAME, Part, ShardIndex, load_index
-from sosr_timm.data.sources.shard_names import find_shards
+from sosr_timm.data.sources.shard_names import find_shards, is_pattern, split_words
 from sosr_timm.data.sources.shard_samples import digest_of_members
 from sosr_timm.data.sources.source import ImageSource, SourceInfo, Subset
 from sosr_timm.errors import UserError
@@ -74,7 +74,8 @@ class OpenShards:
             os.close(descriptor)
             raise OSError(f"shard {self.paths[number]} changed while it was used")
         if self.read_ahead and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
+            with suppress(OSError):  # advice that some file systems do not take
+                os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_WILLNEED)
         while len(self._open) >= OPEN_SHARDS:
             os.close(self._open.popitem(last=False)[1])
         self._open[number] = descriptor
@@ -180,6 +181,10 @@ def open_shards(root: str | None, split: str, class_map: str = "", reading: Read
     indices = {folder: _index_of(folder) for folder in dict.fromkeys(path.parent for path in paths)}
     for index in indices.values():
         _check_keys(index, reading)
+    if Path(root).is_dir() and not is_pattern(split):
+        for folder, index in indices.items():
+            kinds = {split_words(path.name, split) for path in paths if path.parent == folder}
+            check_complete(folder, [name for name in index.numbers if split_words(name, split) in kinds])
     parts = [_part(path, indices[path.parent]) for path in paths]
     base = Path(root) if Path(root).is_dir() else paths[0].parent
     return _with_classes(paths, parts, base, class_map)
@@ -190,6 +195,21 @@ def _index_of(folder: Path) -> ShardIndex:
     if not path.is_file():
         raise UserError(f"the shards in {folder} have no index; make it once with: sosr-data index {folder}")
     return load_index(path)
+
+
+def check_complete(folder: Path, names: Iterable[str]) -> None:
+    """Refuse a directory from which indexed shards are gone: an epoch would silently be shorter.
+
+    Raises:
+        UserError: with the first one.
+    """
+    gone = [name for name in names if not (folder / name).is_file()]
+    if gone:
+        more = f" ({len(gone):,} are missing)" if len(gone) > 1 else ""
+        raise UserError(
+            f"shard {folder / gone[0]} was indexed and is missing{more}; copy it again, or index the rest: "
+            f"sosr-data index {folder}"
+        )
 
 
 def _check_keys(index: ShardIndex, reading: ReaderOptions) -> None:

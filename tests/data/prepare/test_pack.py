@@ -147,6 +147,10 @@ def test_what_cannot_be_packed_is_one_line(tmp_path, capsys, monkeypatch):
     assert main(["pack", str(folder), "--max-side", "50"]) == 2
     assert "broken.jpg cannot be packed: cannot identify" in capsys.readouterr().err
     (folder / "cat" / "broken.jpg").unlink()
+    (folder / "cat" / "gone.jpg").symlink_to(tmp_path / "nowhere")
+    assert main(["pack", str(folder), str(tmp_path / "other")]) == 2
+    assert "gone.jpg cannot be packed: No such file or directory" in capsys.readouterr().err
+    (folder / "cat" / "gone.jpg").unlink()
     monkeypatch.setattr(packing, "MOST_PIXELS", 100)
     shutil.rmtree(tmp_path / "files-50")
     assert main(["pack", str(folder), "--max-side", "50"]) == 2

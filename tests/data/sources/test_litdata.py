@@ -105,6 +105,8 @@ def test_images_may_be_pixels():
     assert np.array_equal(as_image(torch.from_numpy(pixels.transpose(2, 0, 1))), pixels)
     with pytest.raises(OSError, match="a str is no image"):
         as_image("x")
+    with pytest.raises(OSError, match=r"pixels of shape \(4, 5, 7\)"):
+        as_image(np.zeros((4, 5, 7), np.uint8))
 
 
 def test_what_cannot_be_read_is_one_line(optimised, tmp_path):
@@ -127,3 +129,5 @@ def test_what_cannot_be_read_is_one_line(optimised, tmp_path):
     folder = write(tmp_path / "labels", [{"image": encoded(0), "label": number} for number in (0, 7)])
     with pytest.raises(OSError, match="label 7 is none of 3 classes"):
         opened(folder).load(1)
+    with pytest.raises(UserError, match="image 1: litdata: label 7 is none of 3 classes"):
+        opened(folder).read_labels()

@@ -195,6 +195,21 @@ def test_a_shard_that_changed_is_refused_by_name(tmp_path):
     assert opened(tmp_path).key(0) == "other.png"
 
 
+def test_an_indexed_shard_that_is_missing_is_refused_by_name(tmp_path, capsys):
+    for stem in ("a-train", "a-validation"):
+        write_shards(tmp_path, shards=2, stem=stem)
+    index_shards([str(tmp_path)], checksums=True)
+    gone = tmp_path / "a-train-001.tar"
+    gone.unlink()
+    said = f"shard {gone} was indexed and is missing; copy it again, or index the rest: sosr-data index {tmp_path}"
+    assert refusal(tmp_path) == said
+    assert main(["check", str(tmp_path)]) == 2 and said in capsys.readouterr().err
+    assert len(opened(tmp_path, "validation")) == 8, "another split"
+    assert len(opened(tmp_path, "a-train-*.tar")) == 4, "as asked for"
+    index_shards([str(tmp_path)])
+    assert len(opened(tmp_path)) == 4
+
+
 def test_changed_bytes_are_found_with_checksums(tmp_path, capsys):
     (first, *_) = write_shards(tmp_path)
     index_shards([str(tmp_path)])
