@@ -68,7 +68,7 @@ def check_state(num_classes: int, dtype: torch.dtype) -> None:
     if needed > LARGEST_STATE:
         raise ValueError(
             f"ols keeps a soft label for each class, so {num_classes:,} classes need {needed:,} bytes; at most "
-            f"{LARGEST_STATE:,} (32,767 classes in float64): choose a base without this state, such as ce(smoothing=0.1)"
+            f"{LARGEST_STATE:,} (32,767 classes in float64): choose a base without it, such as ce(smoothing=0.1)"
         )
 
 
