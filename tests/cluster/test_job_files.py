@@ -64,7 +64,7 @@ def hugging_face() -> list[str]:
 @pytest.mark.parametrize(
     ("words_of_file", "machines"),
     [(skypilot, 2), (kubeflow, 2), (ray, 2), (hugging_face, 1)],
-    ids=lambda value: str(value),
+    ids=["skypilot", "kubeflow", "ray", "hugging_face"],
 )
 def test_the_command_of_a_job_file_is_understood(words_of_file, machines):
     command, *words = words_of_file()
