@@ -31,13 +31,16 @@ def summary_of(content: Mapping[str, Any]) -> list[str]:
         names = listed([one["loss"] for one in by_status[RUNNING]])
         sentences.append(f"Runs of {names} are missing: everything below is provisional.")
     losses = [one for one in content["losses"] if one["status"] in (COMPLETE, RUNNING) and one[MAIN]]
-    if not any(one["loss"] == content["baseline"] for one in losses):
-        return [*sentences, f"The baseline {content['baseline']} has no runs, so nothing can be compared."]
-    pairs = [len(one["seeds"]) for one in losses if one["loss"] != content["baseline"]]
-    if not pairs or min(pairs) < 2:
+    baseline = next((one for one in losses if one["loss"] == content["baseline"]), None)
+    if baseline is None:
+        return [*sentences, f"The baseline {content['baseline']} has no runs to compare with."]
+    others = [one for one in losses if one is not baseline]
+    if not others:
+        return [*sentences, f"No other loss has runs to compare with {content['baseline']}."]
+    if min(len({*one["seeds"]} & {*baseline["seeds"]}) for one in others) < 2:
         return [*sentences, "With one seed nothing can be concluded: chance cannot be told from the losses."]
     sentences += [about(name, title, losses, content) for name, title in QUALITY.items()]
-    same = [one["loss"] for one in losses if one["loss"] != content["baseline"] and never_differs(one)]
+    same = [one["loss"] for one in others if never_differs(one)]
     if same:
         sentences.append(f"{listed(same)} gave the same values as {content['baseline']} in every run.")
     return [sentence for sentence in sentences if sentence]
@@ -45,8 +48,9 @@ def summary_of(content: Mapping[str, Any]) -> list[str]:
 
 def never_differs(one: Mapping[str, Any]) -> bool:
     """Whether a loss has the baseline's value of every metric with every seed."""
-    differences = [one[MAIN][name]["difference"] for name in QUALITY if name in one[MAIN]]
-    return all(found["mean"] == 0 and not found["half_width"] for found in differences)
+    differences = [one[MAIN].get(name, {}).get("difference") for name in QUALITY]
+    known = [found for found in differences if found]
+    return bool(known) and all(found["mean"] == 0 and not found["half_width"] for found in known)
 
 
 def about(name: str, title: Title, losses: Sequence[Mapping[str, Any]], content: Mapping[str, Any]) -> str:
@@ -77,10 +81,17 @@ def about(name: str, title: Title, losses: Sequence[Mapping[str, Any]], content:
     limit = content["detectable"][MAIN].get(name)
     seeds = min(values["n"] for values in others.values())
     if rest and limit is not None:
-        of_whom = "" if len(rest) == len(others) else f" of {listed(rest)}"
-        noun, verb = ("difference", "is") if len(rest) == 1 else ("differences", "are")
-        can_show = f"what {counted(seeds, 'seed')} can show (about {title.value(limit)})"
-        parts.append(f"the {noun}{of_whom} to {baseline} {verb} below {can_show}")
+        # A loss that varies more than the others may differ by more than the limit, and still by chance.
+        wide = [loss for loss in rest if abs(others[loss]["mean"]) >= limit]
+        small = [loss for loss in rest if loss not in wide]
+        if wide:
+            verb = "varies" if len(wide) == 1 else "vary"
+            parts.append(f"{effects(title, others, wide)} {verb} too much from seed to seed to be told from {baseline}")
+        if small:
+            of_whom = "" if len(small) == len(others) else f" of {listed(small)}"
+            noun, verb = ("difference", "is") if len(small) == 1 else ("differences", "are")
+            can_show = f"what {counted(seeds, 'seed')} can show (about {title.value(limit)})"
+            parts.append(f"the {noun}{of_whom} to {baseline} {verb} below {can_show}")
     return f"{title.full}: {'; '.join(parts)}." if parts else ""
 
 

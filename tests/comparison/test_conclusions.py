@@ -79,7 +79,30 @@ def test_dropped_failed_and_missing_losses_are_in_no_table_and_named(tmp_path):
 def test_a_missing_baseline_leaves_nothing_to_compare(tmp_path):
     states = {"ce": State("failed", "x"), "ls": State("complete"), "sosr": State("complete")}
     content = summary_of(records_of({"ls": SURE, "sosr": SURE})[4:], states, folder=tmp_path)
-    assert "The baseline ce has no runs, so nothing can be compared." in content["summary"]
+    assert "The baseline ce has no runs to compare with." in content["summary"]
+
+
+def test_without_another_loss_nothing_is_said_of_seeds(tmp_path):
+    states = {"ce": State("complete"), "ls": State("failed", "x"), "sosr": State("failed", "x")}
+    content = summary_of(records_of({}), states, folder=tmp_path)
+    assert content["summary"][-1] == "No other loss has runs to compare with ce."
+
+
+def test_runs_without_a_common_seed_are_not_compared(tmp_path):
+    states = {"ce": State("incomplete"), "ls": State("complete"), "sosr": State("complete")}
+    records = records_of({"ls": SURE, "sosr": SURE})[3:]
+    records = [record for record in records if record.row["method"] == "ce" or record.run.seed < 3]
+    content = summary_of(records, states, folder=tmp_path)
+    assert content["summary"][-1].startswith("With one seed nothing can be concluded")
+    assert not any("difference" in values for one in content["losses"] for values in one["last"].values())
+
+
+def test_a_large_difference_by_chance_is_not_called_small(tmp_path):
+    content = summary_of(records_of({"sosr": (0.0, 0.001, -0.001, 0.0), "ls": (9.0, 1.0, 9.0, 7.0)}), folder=tmp_path)
+    nll = next(sentence for sentence in content["summary"] if sentence.startswith("Negative"))
+    assert content["detectable"]["last"]["loss"] < 6.5
+    assert "ls (+6.5000 ± " in nll and "varies too much from seed to seed to be told from ce" in nll
+    assert "the difference of sosr to ce is below what 4 seeds can show" in nll
 
 
 def test_missing_runs_make_the_report_provisional(tmp_path):
