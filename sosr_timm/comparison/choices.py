@@ -19,6 +19,7 @@ from sosr_timm.metrics.titles import LOWER_IS_BETTER, ONE_CLASS
 
 FORMAT = 1
 CHOICES = "choices.json"
+NO_VALUE = "a run failed or gave no number"
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,12 @@ def kept(plan: Plan, choices: Choices) -> list[Candidate]:
 
 
 def shown(plan: Plan, choices: Choices) -> list[Candidate]:
-    """The losses that were neither dropped nor left out of the grid that they come from."""
-    return [one for one in kept(plan, choices) if one.full_form not in choices.not_selected]
+    """The losses that were neither dropped nor left out of the grid that they come from, once that is chosen from."""
+    return [
+        one
+        for one in kept(plan, choices)
+        if one.full_form not in choices.not_selected and (one.listed or one.grid in choices.selected)
+    ]
 
 
 def drop_losers(
@@ -91,16 +96,22 @@ def drop_losers(
         choices: made before.
         rung: epochs that all runs have.
         values_at: a loss's held-out values of `plan.select_by` by seed after that many epochs; none where it failed.
+
+    Returns:
+        the choices; those made before, where every loss failed and nothing can be ranked.
     """
     others = [one for one in kept(plan, choices) if one.loss != plan.baseline]
     means = {one.full_form: mean(values_at(one, rung).values()) for one in others}
+    if others and all(map(math.isnan, means.values())):
+        return choices
     ranked = best_first(means, plan.select_by)
     title = ONE_CLASS[plan.select_by]
     dropped = dict(choices.dropped)
     for place, form in enumerate(ranked, start=1):
         if place > math.ceil(len(ranked) / 2):
             where = f"place {place} of {len(ranked)} on the held-out images"
-            dropped[form] = f"after epoch {rung}, {where} ({title.text(means[form])})"
+            reached = NO_VALUE if math.isnan(means[form]) else title.text(means[form])
+            dropped[form] = f"after epoch {rung}, {where} ({reached})"
     return dataclasses.replace(choices, rungs=(*choices.rungs, rung), dropped=dropped)
 
 
@@ -111,6 +122,9 @@ def select_values(plan: Plan, choices: Choices, values_of: Callable[[Candidate],
         plan: of the comparison.
         choices: made before.
         values_of: a loss's held-out values of `plan.select_by` by seed, in the last epoch; none where it failed.
+
+    Returns:
+        the choices; a grid whose losses have all failed is left to choose from later.
     """
     title = ONE_CLASS[plan.select_by]
     selected, not_selected = dict(choices.selected), dict(choices.not_selected)
@@ -118,12 +132,15 @@ def select_values(plan: Plan, choices: Choices, values_of: Callable[[Candidate],
         of_grid = [one for one in kept(plan, choices) if one.grid == grid]
         means = {one.full_form: mean(values_of(one).values()) for one in of_grid}
         ranked = best_first(means, plan.select_by)
+        if math.isnan(means[ranked[0]]):
+            continue
         selected[grid] = ranked[0]
         for one in of_grid:
             # One that is also among --losses, or the baseline, is compared in its own right.
             if one.full_form != ranked[0] and not one.listed:
-                words = f"{title.text(means[one.full_form])} on the held-out images, {title.value(means[ranked[0]])}"
-                not_selected[one.full_form] = f"{words} with the selected value"
+                value = means[one.full_form]
+                reached = NO_VALUE if math.isnan(value) else f"{title.text(value)} on the held-out images"
+                not_selected[one.full_form] = f"{reached}, {title.value(means[ranked[0]])} with the selected value"
     return dataclasses.replace(choices, selected=selected, not_selected=not_selected)
 
 

@@ -102,7 +102,7 @@ def plan_time(study: Study, missing: Sequence[Job]) -> None:
     plan, comparison = study.plan, study.options
     used = slots(comparison.jobs, bool(comparison.launcher))[: len(missing)]
     say("measuring the speed ...")
-    # As many losses as there are slots, so that an expensive one is among them by chance only.
+    # Only as many losses as there are slots: a more expensive one among the others is not timed.
     commands = []
     for job in missing[: len(used)]:
         words = arguments(job.table, job.row, {})
@@ -135,7 +135,10 @@ def drop_by_halving(study: Study) -> Outcome:
         together.signal, together.stopped, together.busy = outcome.signal, outcome.stopped, outcome.busy
         if outcome.signal or outcome.stopped or outcome.busy:
             break
-        study.choices = drop_losers(study.plan, study.choices, rung, study.held_out)
+        before = study.choices
+        study.choices = drop_losers(study.plan, before, rung, study.held_out)
+        if study.choices is before:  # every loss failed
+            break
         save_choices(study.choices, study.places.results)
         say(f"after epoch {rung}: {len(study.still_trained())} losses are trained further")
     return together

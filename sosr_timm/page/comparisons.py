@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from sosr_timm.checkpoints.run_folder import RunFolder
+from sosr_timm.errors import UserError, one_line
 from sosr_timm.metrics.titles import Title
 from sosr_timm.page.content import EPOCHS, Content, Group, Run
 from sosr_timm.page.runs import StoredRun
 from sosr_timm.page.runs import run_of as under_way
-from sosr_timm.runner.comparison_file import load_comparison
+from sosr_timm.runner.comparison_file import RESULT, load_comparison
 from sosr_timm.runner.record import Record
 from sosr_timm.text import counted
 
@@ -30,6 +31,20 @@ def content_of_comparison(folder: Path, title: str = "") -> Content:
         UserError: a file is missing or damaged.
     """
     found, records = load_comparison(folder)
+    try:
+        return content_from(folder, found, records, title)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        path = folder / RESULT
+        raise UserError(f"{path}: not as sosr-compare writes it ({type(error).__name__}: {one_line(error)})") from None
+
+
+def content_from(folder: Path, found: Mapping[str, Any], records: Sequence[Record], title: str) -> Content:
+    """The content of a page from that of comparison.json and the records beside it.
+
+    Raises:
+        UserError: a file of a run is damaged.
+        KeyError, TypeError, ValueError, AttributeError: the content is damaged.
+    """
     seconds = found["cost"].get("seconds", {})
     groups = [
         Group(

@@ -69,14 +69,18 @@ class Handler(BaseHTTPRequestHandler):
             return
         try:
             if self.path == "/":
-                self._answer(HTTPStatus.OK, "text/html", self.server.page())
+                answer = HTTPStatus.OK, "text/html", self.server.page()
             elif self.path == "/state":
-                self._answer(HTTPStatus.OK, "text/plain", self.server.state().encode())
+                answer = HTTPStatus.OK, "text/plain", self.server.state().encode()
             else:
-                self._answer(HTTPStatus.NOT_FOUND, "text/plain", b"not found\n")
-        except UserError as error:
-            words = str(error).encode("utf-8", "backslashreplace")
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", words)
+                answer = HTTPStatus.NOT_FOUND, "text/plain", b"not found\n"
+        # A directory may vanish while it is listed; the next request sees what is left.
+        except (UserError, OSError) as error:
+            words = (str(error) if isinstance(error, UserError) else reason_of(error)).encode(
+                "utf-8", "backslashreplace"
+            )
+            answer = HTTPStatus.SERVICE_UNAVAILABLE, "text/plain", words
+        self._answer(*answer)
 
     do_HEAD = do_GET
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sosr_timm.checkpoints.format import checkpoint_folders
 from sosr_timm.checkpoints.run_folder import RESULT, RunFolder, folder_name
+from sosr_timm.errors import UserError
 from sosr_timm.runner.record import load_records, records_by_settings
 from sosr_timm.runner.settings import conditions, key_of, options_of_program, settings
 from sosr_timm.runner.tables import Row, Table
@@ -176,9 +177,15 @@ def plan_jobs(
         rows: rows to run; absent ones are skipped.
         seeds: runs of each row; None for the number in the table.
         changes: options that override the rows'.
+
+    Raises:
+        UserError: a damaged record.
     """
-    elsewhere = records_by_settings(places.results)
-    records = [(record.row, record.run.seed, record.key) for record in load_records(places.records(table.name))]
+    try:
+        elsewhere = records_by_settings(places.results)
+        records = [(record.row, record.run.seed, record.key) for record in load_records(places.records(table.name))]
+    except ValueError as error:
+        raise UserError(str(error)) from None
     jobs = []
     for row in (row for row in rows if not row.absent):
         own, values = conditions(table, row, changes), settings(table, row, changes)

@@ -100,6 +100,15 @@ def test_a_damaged_plan_is_refused(tmp_path):
         load_plan(tmp_path)
 
 
+def test_a_damaged_record_is_named_in_one_line(tmp_path):
+    study = prepare(loaded(*DIGITS, "--output", tmp_path, "--losses", "ce", "ls"))
+    record = study.jobs()[0].record
+    record.parent.mkdir(parents=True)
+    record.write_text("{")
+    with pytest.raises(UserError, match=f"{record.name}: not JSON"):
+        study.jobs()
+
+
 def test_a_plan_comes_back_from_its_file(tmp_path):
     plan = plan_of("--losses", "ce", "sosr", "--select-on", "0.2", "--select-by", "loss")
     save_plan(plan, tmp_path)

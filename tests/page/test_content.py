@@ -176,6 +176,15 @@ def test_folders_without_runs_are_refused(tmp_path):
         find_runs(tmp_path)
 
 
+@pytest.mark.parametrize("damage", [{"losses": [{}]}, {"losses": [1]}, {"metrics": {"top1": 3}}, {"data": []}])
+def test_a_comparison_with_a_damaged_report_is_one_line(tmp_path, damage):
+    copy = shutil.copytree(COMPARISON, tmp_path / "results")
+    found = json.loads((copy / "comparison.json").read_text())
+    (copy / "comparison.json").write_text(json.dumps({**found, **damage}))
+    with pytest.raises(UserError, match=r"comparison\.json: "):
+        content_of_comparison(copy)
+
+
 def test_a_comparison_with_a_damaged_record_is_one_line(tmp_path):
     copy = shutil.copytree(COMPARISON, tmp_path / "results")
     record = sorted((copy / "runs").iterdir())[0]
