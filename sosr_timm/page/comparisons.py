@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from sosr_timm.runner.record import Record
 from sosr_timm.text import counted
 
 RUN_FOLDERS = "runs"  # beside the report's folder
+WORKER = "worker.py"  # what sosr-compare starts for each run
 ENDED = ("failed", "dropped", "not selected")
 
 
@@ -111,7 +113,8 @@ def unfinished_runs(folder: Path, groups: Sequence[Group], recorded: Collection[
         run = StoredRun(path)
         label = labels.get(run.loss)
         if label and (label, run.seed) not in recorded:
-            found.append(under_way(label, run))
+            one = under_way(label, run)
+            found.append(dataclasses.replace(one, command=training_command(one.command)))
     return found
 
 
@@ -130,7 +133,13 @@ def run_of(record: Record) -> Run:
         state="complete",
         history=record.history,
         evaluation={epoch: evaluation[epoch] for epoch in EPOCHS if isinstance(evaluation.get(epoch), dict)},
-        command=record.run.command,
+        command=training_command(record.run.command),
         environment=record.run.environment,
         seconds=record.run.seconds,
     )
+
+
+def training_command(command: str) -> str:
+    """The command that trains a run of a comparison again: the worker takes the options of train.py."""
+    program, _, words = command.partition(" ")
+    return f"sosr-train {words}" if Path(program).name == WORKER else command

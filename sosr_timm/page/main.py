@@ -42,6 +42,9 @@ def run_page(options: PageOptions) -> int:
         return serve(server)
     output = Path(page.output)
     check_replaceable(output)
+    written = [path for path in (page.output, page.markdown, page.csv) if path]
+    if len({Path(path).resolve() for path in written}) < len(written):
+        raise UserError("--output, --markdown and --csv name one file twice; name different ones")
     write_page(content, output)
     print(f"{output}: {said(content)}")
     for path, make in ((page.markdown, as_markdown), (page.csv, as_csv)):

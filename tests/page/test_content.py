@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from sosr_timm.errors import UserError
-from sosr_timm.page.comparisons import content_of_comparison
+from sosr_timm.page.comparisons import content_of_comparison, training_command
 from sosr_timm.page.content import (
     confidence_quantities,
     epoch_curves,
@@ -174,6 +174,12 @@ def test_folders_without_runs_are_refused(tmp_path):
     (tmp_path / "loop").symlink_to(tmp_path)
     with pytest.raises(UserError, match="holds no run"):
         find_runs(tmp_path)
+
+
+def test_the_commands_of_a_comparison_train_its_runs_again():
+    commands = [run.command for run in content_of_comparison(COMPARISON).runs]
+    assert commands[0].startswith("sosr-train --config ") and "--loss ce " in commands[0] and len(set(commands)) == 6
+    assert training_command("train.py --loss ce") == "train.py --loss ce"
 
 
 @pytest.mark.parametrize("damage", [{"losses": [{}]}, {"losses": [1]}, {"metrics": {"top1": 3}}, {"data": []}])

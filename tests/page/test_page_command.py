@@ -38,6 +38,11 @@ def test_a_page_of_a_comparison_with_markdown_and_csv(tmp_path, capsys):
     assert files[0].read_text() != before
 
 
+def test_one_file_for_two_exports_is_refused(tmp_path):
+    said = refusal(COMPARISON, "--output", tmp_path / "a.html", "--markdown", tmp_path / "a.html")
+    assert said.startswith("--output, --markdown and --csv name one file twice") and not list(tmp_path.iterdir())
+
+
 def test_a_folder_of_runs_and_the_folder_of_a_comparison(tmp_path):
     stored_run(tmp_path / "runs" / "a")
     assert len(content_of([tmp_path / "runs"]).runs) == 1
@@ -120,6 +125,16 @@ def test_files_that_cannot_be_read_now_are_said_and_served_again_later(server):
     assert caught.value.code == 503 and "cannot be read" in caught.value.read().decode()
     path.write_text(content)
     assert get(server)[0] == 200
+
+
+def test_a_directory_that_vanishes_while_it_is_read_is_said(server, monkeypatch):
+    def gone():
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(server, "state", gone)
+    with pytest.raises(urllib.error.HTTPError) as caught:
+        get(server, "state")
+    assert (caught.value.code, caught.value.read()) == (503, b"No such file or directory")
 
 
 def test_a_port_that_is_taken_is_one_line():
