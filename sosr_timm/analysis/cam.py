@@ -193,7 +193,7 @@ def grad_cam(placed: Placed, images: Tensor, targets: list[int] | None, layer: s
     guesses = probabilities.argmax(dim=1)
     classes = guesses if targets is None else torch.tensor(targets)
     transform = as_maps(placed.model, tuple(images.shape[2:]), name)
-    check_layer(placed, images[:1], module, transform)
+    check_layer(placed, images[:1], module, transform, name)
     wanted = [outputs.ClassifierOutputTarget(int(label)) for label in classes]
     with torch.enable_grad(), package.GradCAM(placed, [module], reshape_transform=transform) as explain:
         maps = explain(input_tensor=images.clone().requires_grad_(True), targets=wanted)
@@ -201,18 +201,18 @@ def grad_cam(placed: Placed, images: Tensor, targets: list[int] | None, layer: s
     return Maps(title, name, *(part.cpu().numpy() for part in (classes, chosen, guesses)), np.asarray(maps))
 
 
-def check_layer(placed: Placed, images: Tensor, module: nn.Module, transform: Any) -> None:
+def check_layer(placed: Placed, images: Tensor, module: nn.Module, transform: Any, layer: str) -> None:
     """Raise where a layer gives no feature map, before the package does with an error of its own."""
 
-    def look(_: nn.Module, __: Any, output: Any) -> None:
-        transform(output)
-
-    hook = module.register_forward_hook(look)
+    seen: list[Tensor] = []
+    hook = module.register_forward_hook(lambda _, __, output: seen.append(transform(output)))
     try:
         with torch.no_grad():
             placed(images)
     finally:
         hook.remove()
+    if not seen:
+        raise UserError(f"--layer {layer}: the model's forward pass does not call this module: choose another one")
 
 
 def explained_class(target: str, names: tuple[str, ...]) -> int | None:

@@ -139,6 +139,7 @@ def collect(
 
     (logits, labels, kept), _ = with_smaller_batches(one_pass, size, options.data.retry)
     logits, labels = torch.cat(logits), torch.cat(labels)
+    check_no_nan(logits, subject.title)
     names = names_of_classes(source.info.class_names, classes.count)
     losses = -in_float64(logits).log_softmax(dim=1).gather(1, labels.unsqueeze(1)).squeeze(1)
     return Collected(
@@ -150,6 +151,21 @@ def collect(
         bias=bias,
         class_names=names if names and len(names) == classes.count else tuple(map(str, range(classes.count))),
     )
+
+
+def check_no_nan(values: Tensor, title: str) -> None:
+    """Raise where the values of an image are undefined, from (N, ...).
+
+    Raises:
+        UserError: with their number.
+    """
+    # A class that may not be guessed has a logit of minus infinity.
+    bad = int((values.isnan() | values.isposinf()).flatten(1).any(dim=1).sum())
+    if bad:
+        raise UserError(
+            f"{title}: the outputs for {bad} of {len(values)} images are not finite: damaged weights, or a precision "
+            "that is too low (--amp-dtype, --model-dtype)"
+        )
 
 
 def linear_classifier(model: nn.Module) -> tuple[np.ndarray | None, np.ndarray | None]:

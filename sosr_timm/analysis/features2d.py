@@ -113,8 +113,6 @@ def features2d(subjects: list[Subject], options: AnalyzeOptions, processes: Proc
     """Read what the runs recorded, a plot for each epoch with the runs side by side."""
     files = {}
     for subject in subjects:
-        if subject.title in files:
-            raise UserError(f"two runs are called {subject.title}: tell them apart with --titles")
         files[subject.title] = recorded_epochs(subject)
     common = set.intersection(*(set(found) for found in files.values()))
     if not common:

@@ -34,7 +34,7 @@ def norms_of(recorded: dict[str, Recorded]) -> list[dict[str, Any]]:
     return rows
 
 
-@analysis("gradients", "mean norm of the gradient at the logits, by epoch", "SOSR, figure 2")
+@analysis("gradients", "mean norm of the gradient at the logits, by epoch", "SOSR, figure 2", joins_seeds=True)
 def gradients(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) -> Result:
     """Read what the runs recorded; runs that differ in their seed become one curve with a band of 3 deviations."""
     recorded = recorded_runs(subjects, "gradient_norm")

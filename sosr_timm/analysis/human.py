@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -143,6 +144,8 @@ def human(subjects: list[Subject], options: AnalyzeOptions, processes: Processes
             trained = collect(subject, processes, subject.source(split="train", num_samples=None))
             of_class = per_class_divergence(people, softmax_of(trained.logits), trained.labels)
             row |= {"kl_per_class_train": of_class["kl"], "cross_entropy_per_class_train": of_class["cross_entropy"]}
+        if any(math.isnan(value) for value in row.values() if isinstance(value, float)):
+            raise UserError(f"{subject.title}: no correctly classified image to compare with people's labels")
         rows.append(row)
     record = {"human_labels": Path(path).name, "unit": "nats", "runs": rows, "classes_left_out": left_out}
     return Result(record, rows, {"human.png": lambda where: draw(where, rows)})

@@ -93,8 +93,6 @@ def logits(subjects: list[Subject], options: AnalyzeOptions, processes: Processe
     limit, first = options.analysis.near_zero, options.analysis.first
     found = {}
     for subject in subjects:
-        if subject.title in found:
-            raise UserError(f"two runs are called {subject.title}: tell them apart with --titles")
         found[subject.title] = collect(subject, processes).logits[:first]
     rows = [{"run": title, "images": len(values), **summary_of(values, limit)} for title, values in found.items()]
     for row in rows:

@@ -70,7 +70,7 @@ def run_analysis(name: str, arguments: list[str]) -> int:
     foreign = next((name for name in {**loaded.config, **loaded.command_line} if name in OF_VALIDATE), None)
     if foreign:
         raise UserError(f"--{foreign.replace('_', '-')} is for validate.py")
-    subjects = find_subjects(options)
+    subjects = find_subjects(options, chosen.joins_seeds)
     amp, amp_dtype = precision_of(_as_evaluated(options), [one.run for one in subjects if one.run is not None])
     processes = start_processes(amp=amp, amp_dtype=amp_dtype, device=options.model.device)
     if processes.count > 1:

@@ -79,6 +79,7 @@ def or_none(value: float) -> float | None:
     "training images with p_y > p, and their mean entropy, by epoch",
     "SOSR, figure 1",
     OverconfidenceOptions,
+    joins_seeds=True,
 )
 def overconfidence(subjects: list[Subject], options: AnalyzeOptions, processes: Processes) -> Result:
     """Read what the runs recorded; runs that differ in their seed become one curve with a band of 3 deviations."""

@@ -138,8 +138,6 @@ def projection(subjects: list[Subject], options: AnalyzeOptions, processes: Proc
     panels: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     classes, names, rows, values = None, (), [], []
     for subject in subjects:
-        if subject.title in panels:
-            raise UserError(f"two runs are called {subject.title}: tell them apart with --titles")
         found = collect(subject, processes, features=True)
         if classes is None:
             classes, names = find_classes(found, options.analysis.classes, subject.title), found.class_names

@@ -44,6 +44,7 @@ class Analysis:
         source: the paper's figure or table.
         run: from the runs and models that were named, all options, and the one process, to what was found.
         options: dataclass of `flag(...)` fields, the group `analysis` of its options.
+        joins_seeds: runs that differ in their seed alone share a title, and become one curve.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Analysis:
     source: str
     run: Callable[[list[Any], AnalyzeOptions, Processes], Result]
     options: type = NoOptions
+    joins_seeds: bool = False
 
 
 @dataclass
@@ -64,12 +66,12 @@ ANALYSES: Registry[Analysis] = Registry("analysis")
 
 
 def analysis(
-    name: str, summary: str, source: str, options: type = NoOptions
+    name: str, summary: str, source: str, options: type = NoOptions, joins_seeds: bool = False
 ) -> Callable[[Callable[..., Result]], Callable[..., Result]]:
     """Decorator that registers a function of subjects, options and processes as an analysis."""
 
     def store(run: Callable[..., Result]) -> Callable[..., Result]:
-        ANALYSES.register(name)(Analysis(name, summary, source, run, options))
+        ANALYSES.register(name)(Analysis(name, summary, source, run, options, joins_seeds))
         return run
 
     return store

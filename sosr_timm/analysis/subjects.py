@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -63,11 +63,16 @@ class Subject:
         return model_by_name(self.options, source.info, keep_head=bool(self.options.data.valid_labels))
 
 
-def find_subjects(options: AnalyzeOptions) -> list[Subject]:
+def find_subjects(options: AnalyzeOptions, joins_seeds: bool = False) -> list[Subject]:
     """What the command line names, in its order.
 
+    Args:
+        options: of the command line.
+        joins_seeds: runs that differ in their seed alone may share a title; else every title is given once.
+
     Raises:
-        UserError: nothing is named, something that cannot be analysed, or another number of titles.
+        UserError: nothing is named, something that cannot be analysed, another number of titles, or one title for
+            several runs.
     """
     names, titles = options.model.runs, options.report.titles
     if not names:
@@ -76,13 +81,20 @@ def find_subjects(options: AnalyzeOptions) -> list[Subject]:
         raise UserError(f"--titles has {len(titles)} titles for {len(names)} runs")
     found = [_subject(name, options) for name in names]
     if titles:
-        return [replace(one, title=title) for one, title in zip(found, titles, strict=True)]
+        return _titled(found, titles, joins_seeds)
+    kinds = len({key_of(one) for one in found}) if joins_seeds else len(found)
     for make in (_loss_of, _model_and_loss_of, _folder_of):
         named = [make(one) for one in found]
-        # Runs that differ in their seed alone share a title.
-        if len(set(named)) == len({key_of(one) for one in found}):
+        if len(set(named)) == kinds:
             break
-    return [replace(one, title=title) for one, title in zip(found, named, strict=True)]
+    return _titled(found, named, joins_seeds)
+
+
+def _titled(found: list[Subject], titles: Sequence[str], joins_seeds: bool) -> list[Subject]:
+    twice = next((title for title in titles if list(titles).count(title) > 1), None)
+    if twice is not None and not joins_seeds:
+        raise UserError(f"two runs are called {twice}: tell them apart with --titles")
+    return [replace(one, title=title) for one, title in zip(found, titles, strict=True)]
 
 
 def _subject(name: str, options: AnalyzeOptions) -> Subject:

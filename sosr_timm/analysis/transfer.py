@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from sosr_timm.analysis.collect import WithFeatures
+from sosr_timm.analysis.collect import WithFeatures, check_no_nan
 from sosr_timm.analysis.plots import PANEL, plain_axes, style
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
@@ -121,12 +121,14 @@ def linear_transfer(
         accuracy on the test images. Of equally good strengths the strongest is chosen.
 
     Raises:
-        UserError: less than two classes.
+        UserError: fewer than two classes, or one image of each class.
     """
     features, labels = train
     if len(np.unique(labels)) < 2:
         raise UserError("transfer: the training images have one class; logistic regression needs two")
     held = hold_out(labels, fraction, seed)
+    if not held.any():
+        raise UserError("transfer: one training image of each class, so none is left to choose the strength on")
     probe = Probe(max_iter)
     # From the strongest penalty, whose solution is near 0, to the weakest: each starts from the one before.
     parts = (features[~held], labels[~held]), (features[held], labels[held])
@@ -173,6 +175,7 @@ def features_of(subject: Subject, source: ImageSource, processes: Processes) -> 
             progress.bar.close()
 
     with_smaller_batches(one_pass, options.data.batch_size or 256, options.data.retry)
+    check_no_nan(torch.cat(features), subject.title)
     return torch.cat(features).double().numpy(), torch.cat(labels).numpy()
 
 

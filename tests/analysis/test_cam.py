@@ -7,6 +7,7 @@ import torch
 from scipy import ndimage
 
 from sosr_timm.analysis.cam import as_maps, explained_class, find_layer, grad_cam
+from sosr_timm.errors import UserError
 from sosr_timm.validation.inference_model import Placed
 from tests.analysis.harness import analyze, refused, rows_of
 
@@ -100,6 +101,13 @@ def test_activations_are_taken_before_they_are_changed_in_place():
     hook.remove()
     other.remove()
     assert torch.equal(kept[0], taken[0]) and kept[0].min() < 0
+
+
+def test_a_layer_that_the_model_does_not_call():
+    one = placed("cifar_resnet20")
+    one.model.add_module("unused", torch.nn.Identity())
+    with pytest.raises(UserError, match="--layer unused: the model's forward pass does not call this module"):
+        grad_cam(one, torch.randn(1, 3, 32, 32), None, "unused", "run")
 
 
 def test_the_class_that_is_explained():

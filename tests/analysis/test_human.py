@@ -1,10 +1,12 @@
 """Divergence from people's labels: loops over the formulas, values by hand, and the command."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from sosr_timm.analysis.collect import collect
 from sosr_timm.analysis.human import per_class_divergence, per_image_divergence, read_human_labels
 from sosr_timm.errors import UserError
 from tests.analysis.harness import analyze, refused, rows_of
@@ -57,6 +59,17 @@ def test_the_command(runs, tmp_path):
     assert [row["run"] for row in rows] == ["ce", "sosr(threshold=0.2)"]
     assert record["human_labels"] == "probs.npy" and float(rows[0]["kl_per_image"]) > 0
     assert rows[0]["kl_per_class_train"] != rows[0]["kl_per_class"]
+
+
+def test_a_run_that_is_always_wrong(runs, tmp_path, monkeypatch):
+    def wrong(*arguments):
+        found = collect(*arguments)
+        return dataclasses.replace(found, labels=(found.logits.argmax(axis=1) + 1) % 10)
+
+    np.save(tmp_path / "probs.npy", distributions(40, 10, 0))
+    monkeypatch.setattr("sosr_timm.analysis.human.collect", wrong)
+    arguments = ("--human-labels", tmp_path / "probs.npy", "--output", tmp_path)
+    refused("ce: no correctly classified image", "human", runs["ce"], *arguments)
 
 
 def test_damaged_files(runs, tmp_path):

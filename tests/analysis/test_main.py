@@ -4,7 +4,9 @@ import json
 import shutil
 
 import pytest
+import torch
 
+from sosr_timm.analysis.collect import check_no_nan
 from sosr_timm.analysis.main import run_analysis
 from sosr_timm.errors import UserError
 from tests.analysis.harness import analyze, rows_of
@@ -40,6 +42,23 @@ def test_titles_are_the_losses_and_else_what_tells_the_runs_apart(runs, tmp_path
     rows = analyze(tmp_path, "gradients", runs["ce"], runs["sosr"], "--titles", "one", "two")["curves"]
     assert {row["run"] for row in rows} == {"one", "two"}
     assert [row["run"] for row in rows_of(tmp_path, "gradients")] == [row["run"] for row in rows]
+
+
+def test_seeds_have_a_title_each_where_no_curve_joins_them(runs, tmp_path):
+    record = analyze(tmp_path, "diversity", runs["ce"], runs["ce2"])
+    assert [row["run"] for row in record["values"]] == ["ce", "ce2"]
+    assert "two runs are called x: tell them apart" in refused(
+        "diversity", runs["ce"], runs["ce2"], "--titles", "x", "x"
+    )
+
+
+def test_undefined_outputs_are_refused():
+    logits = torch.zeros(4, 3)
+    logits[:, 1] = -torch.inf  # of a class that may not be guessed
+    check_no_nan(logits, "run")
+    logits[2, 0] = torch.nan
+    with pytest.raises(UserError, match="run: the outputs for 1 of 4 images are not finite"):
+        check_no_nan(logits, "run")
 
 
 def test_mistakes_are_one_line(runs, tmp_path):

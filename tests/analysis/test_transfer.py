@@ -60,6 +60,11 @@ def test_one_class_is_refused():
         linear_transfer((np.zeros((4, 2)), np.zeros(4)), (np.zeros((4, 2)), np.zeros(4)))
 
 
+def test_one_image_of_each_class_leaves_none_to_choose_on():
+    with pytest.raises(UserError, match="one training image of each class"):
+        linear_transfer(blobs(3, 3, 2, 1), blobs(6, 3, 2, 2))
+
+
 def test_iterations_that_run_out_are_told():
     assert not Probe(2).fit(1e-6, blobs(60, 3, 4, 1), blobs(60, 3, 4, 2)).converged
 

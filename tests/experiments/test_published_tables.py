@@ -52,6 +52,13 @@ def test_only_rows_that_mean_the_same_run_share_one():
     assert sorted(shared) == sorted([*of_long_tail, rising])
 
 
+def test_the_runs_of_ols_keep_the_checkpoints_of_its_ensembles():
+    tables = {table.name: table for table in TABLES}
+    published = {row.key["n"] for row in tables["ols_other"].rows if "n" in row.key}
+    rows = [row for row in tables["ols_cifar100"].rows if row.key["model"] == "resnet56"]
+    assert len(rows) == 3 and all(set(row.options["keep_checkpoints"]) == published for row in rows)
+
+
 def test_every_published_figure_stands_in_a_table():
     shown = {
         (name, id(found))

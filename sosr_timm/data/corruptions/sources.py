@@ -100,6 +100,8 @@ def open_published(folder: str | Path, corruption: str, severity: int, info: Sou
         raise UserError(f"{folder}/{LABELS}: expected {len(images)} integers, not {labels.dtype}{labels.shape}")
     part = slice((severity - 1) * count, severity * count)
     labels = np.asarray(labels[part] if len(labels) == len(images) else labels).astype(np.int64)
+    if labels.min() < 0:
+        raise UserError(f"{folder}/{LABELS}: a label of {labels.min()}")
     if info.num_classes is not None and labels.max() >= info.num_classes:
         raise UserError(f"{folder}/{LABELS}: a label of {labels.max()}, and the model has {info.num_classes} classes")
     info = dataclasses.replace(info, in_chans=3, image_size=images.shape[1])

@@ -152,6 +152,9 @@ def test_the_published_files(tmp_path):
         open_published(tmp_path, "snow", 1, SourceInfo())
     with pytest.raises(UserError, match="a label of 2, and the model has 2 classes"):
         open_published(tmp_path, "fog", 1, SourceInfo(num_classes=2))
+    np.save(tmp_path / "labels.npy", np.array([2, -1] * 5))
+    with pytest.raises(UserError, match="a label of -1"):
+        open_published(tmp_path, "fog", 1, SourceInfo(num_classes=3))
     (tmp_path / "fog.npy").write_bytes(b"\x93NUMPY broken")
     with pytest.raises(UserError, match="no array that can be read"):
         open_published(tmp_path, "fog", 1, SourceInfo())
