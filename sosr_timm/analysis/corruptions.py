@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from sosr_timm.analysis.collect import Collected, collect
-from sosr_timm.analysis.plots import PANEL, plain_axes, style, whole_numbers
+from sosr_timm.analysis.plots import SMALL, legend_under, plain_axes, style, whole_numbers
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.checkpoints.format import read_part
@@ -21,7 +21,7 @@ from sosr_timm.data.sources.source import ImageSource
 from sosr_timm.data.transforms.image import ImageFormat
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.metrics.risk_plot import COLOURS
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.options.fields import flag
@@ -192,10 +192,12 @@ def _means(summary: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def draw_severities(path: Path, rows: list[dict[str, Any]]) -> None:
     """Error, NLL and ECE against severity, means over the corruptions; the clean images at 0."""
-    figure = new_plot("Corrupted images, mean over the corruptions", (2.5 * PANEL[0], PANEL[1] + 0.7))
+    figure = new_plot("Corrupted images, mean over the corruptions", (2 * SMALL[0], 2 * SMALL[1] + 0.6))
     panels = {"error": "error (fraction)", "nll": "NLL (nats)", "ece": "ECE (15 bins)"}
     severities = sorted({row["severity"] for row in rows})
-    for axes, (name, label) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+    *three, empty = figure.subplots(2, 2).flat
+    empty.set_visible(False)
+    for axes, (name, label) in zip(three, panels.items(), strict=True):
         for number, title in enumerate(dict.fromkeys(row["run"] for row in rows)):
             own = [row for row in rows if row["run"] == title]
             means = [np.mean([row[name] for row in own if row["severity"] == severity]) for severity in severities]
@@ -203,7 +205,8 @@ def draw_severities(path: Path, rows: list[dict[str, Any]]) -> None:
         plain_axes(axes, "severity (0: clean)", label)
         whole_numbers(axes)
         axes.set_ylim(bottom=0)
-    legend_below(figure)
+    legend_under(figure)
+    figure.get_layout_engine().set(w_pad=0.1)
     save_plot(figure, path)
 
 
@@ -225,5 +228,5 @@ def draw_kinds(path: Path, rows: list[dict[str, Any]], names: tuple[str, ...]) -
     axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.set_xlim(left=0)
-    legend_below(figure)
+    legend_under(figure)
     save_plot(figure, path)

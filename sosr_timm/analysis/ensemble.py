@@ -11,13 +11,13 @@ import numpy as np
 import torch
 
 from sosr_timm.analysis.collect import collect
-from sosr_timm.analysis.plots import PANEL, plain_axes, style, whole_numbers
+from sosr_timm.analysis.plots import SMALL, legend_under, plain_axes, style, whole_numbers
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.checkpoints.format import Position, even_epochs
 from sosr_timm.distributed.processes import Processes
 from sosr_timm.errors import UserError
-from sosr_timm.metrics.plots import legend_below, new_plot, save_plot
+from sosr_timm.metrics.plots import new_plot, save_plot
 from sosr_timm.metrics.table import MetricTable
 from sosr_timm.options.fields import flag
 from sosr_timm.options.ranges import AT_LEAST_ONE
@@ -105,7 +105,7 @@ def ensemble(subjects: list[Subject], options: AnalyzeOptions, processes: Proces
 
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """Error and NLL against the number of checkpoints, a curve for each run."""
-    figure = new_plot("Averaged predictions of n checkpoints of one run", (2 * PANEL[0], PANEL[1] + 0.7))
+    figure = new_plot("Averaged predictions of n checkpoints of one run", (2 * SMALL[0], SMALL[1] + 0.8))
     panels = (("top1_error", "top-1 error (%)"), ("nll", "NLL (nats)"))
     for axes, (name, label) in zip(figure.subplots(1, 2), panels, strict=True):
         for number, title in enumerate(dict.fromkeys(row["run"] for row in rows)):
@@ -113,5 +113,6 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
             axes.plot(*zip(*points, strict=True), marker="o", markersize=4, label=title, **style(number))
         plain_axes(axes, "checkpoints averaged, n", label)
         whole_numbers(axes)
-    legend_below(figure)
+    legend_under(figure)
+    figure.get_layout_engine().set(w_pad=0.1)
     save_plot(figure, path)

@@ -11,7 +11,7 @@ import numpy as np
 
 from sosr_timm.analysis.collect import Collected, collect
 from sosr_timm.analysis.ensemble import softmax_of
-from sosr_timm.analysis.plots import PANEL, plain_axes
+from sosr_timm.analysis.plots import SMALL, plain_axes
 from sosr_timm.analysis.registry import AnalyzeOptions, Result, analysis
 from sosr_timm.analysis.subjects import Subject
 from sosr_timm.distributed.processes import Processes
@@ -153,7 +153,7 @@ def human(subjects: list[Subject], options: AnalyzeOptions, processes: Processes
 
 def draw(path: Path, rows: list[dict[str, Any]]) -> None:
     """A bar for each run, per image on the left and per class on the right."""
-    figure = new_plot("Divergence from label distributions", (2 * PANEL[0], max(3.0, 1.6 + 0.42 * len(rows))))
+    figure = new_plot("Divergence from label distributions", (2 * SMALL[0], max(3.0, 1.6 + 0.42 * len(rows))))
     panels = {"kl_per_image": "per correctly classified image", "kl_per_class": "per class, of mean predictions"}
     places, names = np.arange(len(rows)), [row["run"] for row in rows]
     for axes, (name, title) in zip(figure.subplots(1, 2, sharey=True), panels.items(), strict=True):
@@ -163,7 +163,9 @@ def draw(path: Path, rows: list[dict[str, Any]]) -> None:
         plain_axes(axes, "KL divergence (nats)", "", title)
         axes.set_yticks(places, names)
         axes.grid(axis="y", visible=False)
-        axes.margins(x=0.16)
+        axes.margins(x=0.2)
+        axes.locator_params(axis="x", nbins=5)
         axes.set_axisbelow(True)
     figure.axes[0].invert_yaxis()
+    figure.get_layout_engine().set(w_pad=0.1)
     save_plot(figure, path)

@@ -101,7 +101,7 @@ def draw(path: Path, recorded: dict[str, Recorded], thresholds: tuple[float, ...
     """Two panels: number of images, and their mean entropy, by epoch."""
     names = legend_names({title: found.runs for title, found in recorded.items()})
     figure = new_plot(f"Over-confident training images ({forward})", (2 * SMALL[0], SMALL[1] + 0.8))
-    left, right = figure.subplots(1, 2)
+    left, right = figure.subplots(1, 2, sharex=True)
     for axes, quantity in ((left, "above"), (right, "entropy")):
         number = 0
         for title, found in recorded.items():

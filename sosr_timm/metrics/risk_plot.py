@@ -34,8 +34,8 @@ def risk_coverage_plot(path: str | os.PathLike, curves: Mapping[str, Mapping[str
         if least == 0:
             axes.set_ylim(bottom=0.0)
         axes.set_xticks([least + (1 - least) * part / 4 for part in range(5)])
-        for axis in (axes.xaxis, axes.yaxis):
-            axis.set_major_formatter(PercentFormatter(1.0))
+        axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=0))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0))
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     longest = max(len(line.get_label()) for line in figure.axes[0].lines)
