@@ -1,8 +1,10 @@
-"""Every benchmark of speed in turn, then the pictures and README's lines of what was measured.
+"""The benchmarks of training speed in turn, then the plots and README's lines of what was measured.
 
     python -m benchmarks [--quick]
 
-Leave the machine alone meanwhile. Each writes results/bench_*.json and says how long it took.
+Leave the machine alone meanwhile. Each writes results/bench_*.json and says how long it took. Four others are started by
+themselves: bench_orders and scale need gigabytes of memory and disk; bench_stores compares with mosaicml-streaming, which
+excludes this package's extras; resilience kills runs and fills disks.
 """
 
 from __future__ import annotations
