@@ -2,9 +2,9 @@
 
     python -m benchmarks [--quick]
 
-Leave the machine alone meanwhile. Each writes results/bench_*.json and says how long it took. Four others are started by
-themselves: bench_orders and scale need gigabytes of memory and disk; bench_stores compares with mosaicml-streaming, which
-excludes this package's extras; resilience kills runs and fills disks.
+Leave the machine alone meanwhile. Each writes results/bench_*.json and says how long it took. Four others are started
+by themselves: bench_orders and scale need gigabytes of memory and disk; bench_stores compares with mosaicml-streaming,
+which excludes this package's extras; resilience kills runs and fills disks.
 """
 
 from __future__ import annotations
