@@ -100,8 +100,8 @@ def describe_power(plan: Plan) -> str:
     return (
         f"with {counted(seeds, 'seed')} and {counted(len(plan.others), 'loss', 'losses')} against {plan.baseline}, a "
         f"difference of {deviations:.1f} standard deviations of the paired differences is found with a probability of "
-        f"80 %: {deviations * example:.2f} points of top-1 if two runs at 90 % differ as two drawings of {images:,} "
-        "images do"
+        f"80 %: {deviations * example:.2f} points of top-1 if two runs at 90 % differ as two random samples of "
+        f"{images:,} images do"
     )
 
 

@@ -102,7 +102,7 @@ def evaluate_run(run: StoredRun, source: ImageSource, processes: Processes) -> t
     evaluated = EvaluatedModel(name_of_run(run), options, run)
     found = evaluate_model(evaluated, Loaded(options, {}, {}), processes, source, retry=False, keep_logits=True)
     if not found.samples:
-        raise UserError("a comparison is of one class per image, not of many labels")
+        raise UserError("a comparison needs one class per image, not many labels")
     weights = "ema" if "ema" in found.samples else "weights"
     return found.samples[weights], found.record["weights"][weights], weights
 

@@ -81,7 +81,7 @@ def check_classes(part: str, labels: np.ndarray, classes: int | None, names: tup
         UserError: names the classes.
     """
     if labels.ndim > 1:
-        raise UserError("a comparison is of one class per image, not of many labels")
+        raise UserError("a comparison needs one class per image, not many labels")
     if part not in ("training", "held-out") or classes is None:
         return
     lacking = np.flatnonzero(np.bincount(labels, minlength=classes) == 0)

@@ -92,13 +92,13 @@ def make_plan(loaded: Loaded[CompareOptions]) -> tuple[Plan, dict[str, Any]]:
     comparison, options = loaded.options.comparison, loaded.options
     for name in loaded.config:
         if name in OWN:
-            raise UserError(f"{options.run.config}: {name} is given on the command line of sosr-compare alone")
+            raise UserError(f"{options.run.config}: {name} can only be given on the command line of sosr-compare")
     for name, advice in SET_BY_COMPARISON.items():
         given = {**loaded.config, **loaded.command_line}
         if name in given and given[name] != OPTIONS[name].default and not (name == "seed" and name in loaded.config):
             raise UserError(f"{OPTIONS[name].flag}: {advice}")
     if options.task.task != OPTIONS["task"].default:
-        raise UserError(f"--task {options.task.task}: a comparison is of one class per image")
+        raise UserError(f"--task {options.task.task} is not supported: a comparison needs one class per image")
     if not options.data.val_split and options.data.val_fraction is None:
         raise UserError("a comparison needs evaluation images: --val-split is empty")
     data = options.data
@@ -112,7 +112,9 @@ def make_plan(loaded: Loaded[CompareOptions]) -> tuple[Plan, dict[str, Any]]:
             raise UserError("--select-on and --val-fraction hold out the same images: give --select-on alone")
         words |= {"val_fraction": comparison.select_on, "val_split": SPLIT}
     elif comparison.early_stop_losers:
-        raise UserError("--early-stop-losers chooses between losses, which the test images must not: add --select-on")
+        raise UserError(
+            "--early-stop-losers chooses between losses, for which the test images must not be used: add --select-on"
+        )
     elif comparison.select_by:
         raise UserError("--select-by has no effect without --select-on")
     if comparison.select_by:
@@ -277,7 +279,7 @@ def continued(plan: Plan, stored: Plan, folder: Path) -> Plan:
         losses[one.full_form] = dataclasses.replace(known, seeds=max(one.seeds, known.seeds))
     merged = tuple(losses.values())
     if merged != stored.losses and stored.select_on is not None:
-        raise UserError(f"{folder} chooses between its losses: none and no seed can be added; give another --name")
+        raise UserError(f"{folder} chooses between its losses, so no loss or seed can be added; give another --name")
     return dataclasses.replace(stored, losses=merged)
 
 

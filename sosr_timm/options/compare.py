@@ -57,14 +57,18 @@ class ComparisonOptions:
     )
     results: str = flag("", "folder of records and reports; results/ in the comparison's folder where not given")
     jobs: int | None = flag(
-        None, "runs at a time; where not given one on each GPU, or without GPUs one on each core", allowed=Range(1, 256)
+        None,
+        "runs at a time; where not given one on each GPU, or without GPUs one on each core up to 4",
+        allowed=Range(1, 256),
     )
     executor: str = flag(
         "local",
         "where runs are started: on this machine, as jobs of Slurm, or by submitit on this machine to try that out",
         choices=("local", "slurm", "submitit"),
     )
-    slurm: dict[str, Any] = flag({}, "of each job, as submitit takes it: slurm_partition=gpu timeout_min=240 ...")
+    slurm: dict[str, Any] = flag(
+        {}, "parameters of each job, as submitit takes them: slurm_partition=gpu timeout_min=240 ..."
+    )
     launcher: str = flag("", "command that starts each run, for instance 'torchrun --nproc_per_node 2'")
     html: bool = flag(False, "write the report as an HTML page too, comparison.html", scope=THIS_START)
     report: bool = flag(False, "write the report of the runs that are done, and start none")

@@ -20,7 +20,7 @@ class PageFileOptions:
     markdown: str = flag("", "write the tables as Markdown into this file too")
     csv: str = flag("", "write the tables as CSV into this file too")
     title: str = flag("", "title of the page; made from the runs where not given")
-    watch: bool = flag(False, "serve the page on this machine only, and make it anew when the files change")
+    watch: bool = flag(False, "serve the page on this machine only, and update it when the files change")
     port: int = flag(PORT, "port of --watch; 0: any that is free", allowed=Range(0, 65535))
     config: str | None = flag(None, "YAML file of options; the command line overrides it", also=("-c",))
 

@@ -107,7 +107,7 @@ def charts_of_reliability(content: Content) -> str:
         epoch, curves = first_of(lambda epoch, key=key: reliabilities(content, epoch, key))
         if curves:
             title = f"{words}: accuracy over confidence, {EPOCHS[epoch].lower()}"
-            note = "The area of a dot grows with the share of the predictions in its bin; seeds are added up."
+            note = "The area of a dot grows with the share of the predictions in its bin, of all seeds together."
             name = identifier(key)
             chart = reliability_chart(name, title, curves, labels)
             found.append(chart_with_values(name, title, chart, bins_table(labels, curves), note))

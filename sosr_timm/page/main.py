@@ -104,7 +104,7 @@ def check_replaceable(path: Path) -> None:
     except OSError as error:
         raise UserError(f"--output {path} cannot be read ({reason_of(error)})") from None
     if OURS not in start:
-        raise UserError(f"--output {path} exists and is no page of {GENERATOR}; name another file")
+        raise UserError(f"--output {path} exists and is not a page of {GENERATOR}; name another file")
 
 
 def write_page(content: Content, path: Path) -> None:

@@ -68,7 +68,7 @@ def test_an_empty_folder_is_refused_and_nothing_is_overwritten(tmp_path):
 def test_a_file_that_is_no_page_is_not_overwritten(tmp_path):
     thesis = tmp_path / "thesis.html"
     thesis.write_text("<html>years of work</html>")
-    assert refusal(COMPARISON, "--output", thesis).endswith("exists and is no page of sosr-page; name another file")
+    assert refusal(COMPARISON, "--output", thesis).endswith("exists and is not a page of sosr-page; name another file")
     assert thesis.read_text() == "<html>years of work</html>"
     assert "is a directory" in refusal(COMPARISON, "--output", tmp_path)
     assert "cannot be written" in refusal(COMPARISON, "--output", thesis / "page.html")
