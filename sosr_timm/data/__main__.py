@@ -8,6 +8,7 @@ from pathlib import Path
 
 from sosr_timm.data.prepare.glyph_packages import listed_packages
 from sosr_timm.data.prepare.index_shards import check_shards, index_shards
+from sosr_timm.data.prepare.manifest import NAME as MANIFEST
 from sosr_timm.data.prepare.manifest import check_folder
 from sosr_timm.data.prepare.pack import Packing, pack
 from sosr_timm.data.prepare.policy import extract_policy
@@ -24,6 +25,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line, by default that of this process; returns the exit code."""
     given = _parser().parse_args(arguments)
     try:
+        if getattr(given, "workers", 1) < 1:
+            raise UserError(f"--workers {given.workers}: at least 1")
         if given.command == "prepare":
             preparation = find_preparation(given.name)
             source, destination = _places(preparation, given.source, given.destination)
@@ -47,7 +50,7 @@ def main(arguments: list[str] | None = None) -> int:
             for line in index_shards(given.shards, *keys, given.checksums, given.workers):
                 print(line)
             return 0
-        if not Path(given.folder).is_dir() or any(Path(given.folder).glob("*.tar")):
+        if _holds_shards(Path(given.folder)):
             print(check_shards(given.folder))
             return 0
         return _check(Path(given.folder))
@@ -71,6 +74,12 @@ def _places(preparation: Preparation, source: str | None, destination: str | Non
         missing = "source and the destination" if found is None else "destination"
         raise UserError(f"{preparation.spec.name}: name the {missing}; {how_to_get(preparation.spec)}")
     return found, target
+
+
+def _holds_shards(folder: Path) -> bool:
+    """Whether a path is one of shards, or of a directory of them for each split, and not of a prepared data set."""
+    prepared = folder.is_dir() and (folder / MANIFEST).is_file()
+    return not prepared and (not folder.is_dir() or any(folder.glob("*.tar")) or any(folder.glob("*/*.tar")))
 
 
 def _check(folder: Path) -> int:

@@ -130,12 +130,16 @@ def _pack_split(folder: Path, destination: Path, packing: Packing, workers: int)
     try:
         destination.mkdir(parents=True, exist_ok=True)
         done = _continue(destination, unfinished, plan)
+        shards = [destination / f"{number:06d}.tar" for number in range(len(parts))]
         if done is not None:
+            gone = next((shard for shard in shards if not shard.is_file()), None)
+            if gone is not None:
+                raise UserError(f"shard {gone} was packed and is missing; remove {destination} and pack again")
             return done
         total = Counts()
         tasks = [
-            (source, part, destination / f"{number:06d}.tar", unfinished / f"{number:06d}.json", packing)
-            for number, part in enumerate(parts)
+            (source, part, shard, unfinished / f"{shard.stem}.json", packing)
+            for shard, part in zip(shards, parts, strict=True)
         ]
         with tqdm(total=len(source), desc=str(folder), unit="image", leave=False, disable=None) as bar:
             for found in _run(tasks, workers):

@@ -38,6 +38,14 @@ def test_packed_files_are_the_images_of_the_class_directories(tmp_path, capsys):
     assert main(["pack", str(folder), str(tmp_path / "packed"), "--per-shard", "4"]) == 0
     assert capsys.readouterr().out == said
     assert before == {file: file.read_bytes() for file in (tmp_path / "packed").rglob("*.tar")}
+    assert main(["check", str(tmp_path / "packed")]) == 0
+    assert "20 images in 6 shards are as they were indexed" in capsys.readouterr().out
+    gone = tmp_path / "packed" / "train" / "000001.tar"
+    gone.unlink()
+    assert main(["pack", str(folder), str(tmp_path / "packed"), "--per-shard", "4"]) == 2
+    assert f"shard {gone} was packed and is missing" in capsys.readouterr().err
+    assert main(["check", str(tmp_path / "packed")]) == 2
+    assert f"shard {gone} was indexed and is missing" in capsys.readouterr().err
 
 
 def test_large_images_become_smaller_and_small_ones_stay(tmp_path, capsys):
@@ -155,7 +163,8 @@ def test_what_cannot_be_packed_is_one_line(tmp_path, capsys, monkeypatch):
     shutil.rmtree(tmp_path / "files-50")
     assert main(["pack", str(folder), "--max-side", "50"]) == 2
     assert "12 x 10 pixels; at most 100 in all" in capsys.readouterr().err
-    for wrong in (["--quality", "0"], ["--quality", "101"], ["--max-side", "4"], ["--per-shard", "0"]):
+    wrong_numbers = ("--quality 0", "--quality 101", "--max-side 4", "--per-shard 0", "--workers 0")
+    for wrong in map(str.split, wrong_numbers):
         assert main(["pack", str(folder), *wrong]) == 2
         assert wrong[0] in capsys.readouterr().err
     assert main(["pack", str(tmp_path / "none")]) == 2
