@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sosr_timm.comparison.plan import SPLIT, Plan
+from sosr_timm.comparison.plan import SPLIT, Plan, name_of_directory
 from sosr_timm.data.sources.catalog import open_source
 from sosr_timm.data.sources.source import spread
 from sosr_timm.errors import UserError
@@ -66,7 +65,7 @@ def look_at_data(loaded: Loaded[CompareOptions], plan: Plan) -> dict[str, Any]:
         )
     if count < 2:
         raise UserError(f"there is {counted(count, 'evaluation image')}: a temperature needs two halves")
-    name = data.dataset or Path(data.data or data.data_dir).name
+    name = data.dataset or name_of_directory(data.data or data.data_dir)
     facts = {"name": name, "classes": training.info.num_classes, "training_images": len(training)}
     facts["evaluation_images"] = count
     if "test" in sources:

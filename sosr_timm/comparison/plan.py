@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -185,9 +186,14 @@ def full_form_of(text: str, flag: str) -> str:
 
 def name_of(options: CompareOptions) -> str:
     """A name made from data and model."""
-    data = options.data.dataset or Path(options.data.data or options.data.data_dir or "data").name
+    data = options.data.dataset or name_of_directory(options.data.data or options.data.data_dir or "data")
     words = (data, options.model.model)
     return "-".join("".join(c if c.isalnum() or c in "_.=" else "_" for c in word).strip("_") for word in words)
+
+
+def name_of_directory(path: str) -> str:
+    """The last part of a path, also of `.` and `..`."""
+    return os.path.basename(os.path.abspath(path))
 
 
 def of_training(values: dict[str, Any]) -> dict[str, Any]:

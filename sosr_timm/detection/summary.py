@@ -57,7 +57,7 @@ def describe(run: DetectionRun, loaded: Loaded) -> dict[str, Any]:
         "processes": run.processes.count,
         "config": plain(loaded.config),
         "command_line": plain(loaded.command_line),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "environment": environment(),
     }
 
@@ -106,7 +106,7 @@ def result_of(run: DetectionRun) -> results.RunResult:
         options_digest=results.digest(flatten(options)),
         seconds=run.progress.seconds,
         processes=run.processes.count,
-        command=" ".join(sys.argv),
+        command=shlex.join(sys.argv),
         environment=environment(),
         data={**origin, "backbone": plain(asdict(run.backbone))},
     )

@@ -7,6 +7,7 @@ import dataclasses
 import json
 import math
 import os
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,21 @@ def of_comparison(record: Record, folder: RunFolder) -> Record:
 
 def portable(command: str) -> str:
     """A command line with the last part of every absolute path instead of the path."""
-    words = (f".../{Path(word).name}" if Path(word).is_absolute() else word for word in command.split(" "))
-    return " ".join(words)
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        words = []
+    if shlex.join(words) == command:
+        return shlex.join(map(without_directories, words))
+    return " ".join(map(without_directories, command.split(" ")))  # of older versions, which quoted nothing
+
+
+def without_directories(word: str) -> str:
+    """The last part of an absolute path, also of one in `name=PATH`; any other word as it is."""
+    name, equals, value = word.partition("=")
+    if equals and Path(value).is_absolute():
+        return f"{name}=.../{Path(value).name}"
+    return f".../{Path(word).name}" if Path(word).is_absolute() else word
 
 
 def portable_origin(value: Any) -> Any:

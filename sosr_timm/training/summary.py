@@ -43,7 +43,7 @@ def describe(run: Run, loaded: Loaded[TrainOptions]) -> dict[str, Any]:
         "processes": run.processes.count,
         "config": plain(loaded.config),
         "command_line": plain(loaded.command_line),
-        "command": " ".join(sys.argv),
+        "command": shlex.join(sys.argv),
         "environment": environment(),
     }
 
@@ -172,7 +172,7 @@ def result_of(run: Run) -> results.RunResult:
         options_digest=results.digest(flatten(options)),
         seconds=run.progress.seconds,
         processes=run.processes.count,
-        command=" ".join(sys.argv),
+        command=shlex.join(sys.argv),
         environment=environment(),
         data=run.training.source.info.origin,
     )

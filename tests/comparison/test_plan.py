@@ -100,6 +100,17 @@ def test_a_damaged_plan_is_refused(tmp_path):
         load_plan(tmp_path)
 
 
+def test_the_name_of_the_current_directory_is_that_of_its_path(tmp_path, monkeypatch):
+    (tmp_path / "flowers").mkdir()
+    monkeypatch.chdir(tmp_path / "flowers")
+    words = ("--losses", "ce", "ls", "--model", "resnet18", "--data-dir")
+    assert [make_plan(loaded(*words, path))[0].name for path in (".", "../flowers/", "x/shapes")] == [
+        "flowers-resnet18",
+        "flowers-resnet18",
+        "shapes-resnet18",
+    ]
+
+
 def test_a_damaged_record_is_named_in_one_line(tmp_path):
     study = prepare(loaded(*DIGITS, "--output", tmp_path, "--losses", "ce", "ls"))
     record = study.jobs()[0].record
