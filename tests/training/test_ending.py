@@ -36,14 +36,17 @@ def test_a_finished_run_shows_its_best_epoch_as_every_file_counts_it(tmp_path, c
     assert (run.path / "curves.png").read_bytes()[:4] == b"\x89PNG"
 
 
-def test_a_finished_run_names_the_next_commands(tmp_path, capsys, monkeypatch):
+def test_a_finished_run_names_the_next_commands_and_stores_its_own_for_a_shell(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", ["train.py", "--loss", "sosr(beta=0.5)"])
     assert train_here(*SMALL, "--output", tmp_path / "a folder", "--experiment", "run") == 0
     text = capsys.readouterr().out
     assert words_after(text, "evaluate") == ["python", "validate.py", "a folder/run"]
     assert words_after(text, "compare")[:4] == ["python", "validate.py", "--compare", "a folder/run"]
     assert words_after(text, "publish")[:3] == ["sosr-hub", "publish", "a folder/run"]
     assert "resume" not in text
+    stored = [json.loads((tmp_path / "a folder" / "run" / name).read_text()) for name in ("run.json", "result.json")]
+    assert [one["command"] for one in stored] == ["train.py --loss 'sosr(beta=0.5)'"] * 2
     assert validate(capsys, *words_after(text, "evaluate")[2:])["weights"]["weights"]["count"] == 40
 
 
