@@ -95,7 +95,9 @@ def read_human_labels(path: str) -> np.ndarray:
         UserError: no file, or not such an array.
     """
     if not path:
-        raise UserError("--human-labels FILE: the distributions of people's labels, for CIFAR-10 cifar10h-probs.npy")
+        raise UserError(
+            "human needs --human-labels FILE, the distributions of people's labels: for CIFAR-10 cifar10h-probs.npy"
+        )
     try:
         found = np.load(path, allow_pickle=False)
     except FileNotFoundError:

@@ -216,7 +216,7 @@ class FeatureMaps(nn.Module):
         if any(after <= before for before, after in zip(self.strides, self.strides[1:], strict=False)):
             strides = ", ".join(map(str, self.strides))
             raise UserError(
-                f"--model {name}: its feature maps have the strides {strides}, a pyramid needs three that double; "
+                f"--model {name}: its feature maps have the strides {strides}; a pyramid needs three that grow: "
                 "name others with --feature-maps"
             )
         self._check(name, channels)

@@ -144,7 +144,7 @@ def test_p6_comes_from_the_backbone_also_where_channels_agree():
     [
         (
             {"model": "vit_tiny_patch16_224", "model_kwargs": {}},
-            "strides 16, 16, 16, a pyramid needs three that double",
+            "strides 16, 16, 16; a pyramid needs three that grow",
         ),
         ({"model": "resnet10x"}, "unknown model 'resnet10x'"),
         ({"model": "resnet10t", "feature_maps": (3, 4, 9)}, "does not have these feature maps"),
