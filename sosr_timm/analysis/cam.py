@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -31,6 +32,7 @@ from sosr_timm.validation.loader import make_loader
 
 TOP1, LABEL = "top1", "label"
 COLOUR_MAP = "inferno"
+ROW_LETTERS = 16  # of a run's title in a line beside its row
 
 
 @dataclass
@@ -341,7 +343,7 @@ def draw(
             text = f"{names[maps.classes[column]]} {maps.probabilities[column]:.2f}"
             axes[row, column].set_title(text, fontsize=8.5)
     for row, title in enumerate(["image", *(maps.title for maps in found)]):
-        axes[row, 0].set_ylabel(title, fontsize=10)
+        axes[row, 0].set_ylabel(textwrap.fill(title, ROW_LETTERS), fontsize=10)
     for one in axes.flat:
         one.set_xticks([])
         one.set_yticks([])

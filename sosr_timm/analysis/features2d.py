@@ -73,7 +73,8 @@ def recorded_epochs(subject: Subject) -> dict[int, Path]:
     if subject.run is None:
         raise UserError(f"{subject.title} is a model, and what is recorded in training is in run folders only")
     folder = subject.run.folder.path / FEATURES
-    found = {int(path.stem.removeprefix("epoch")): path for path in sorted(folder.glob("epoch[0-9]*.safetensors"))}
+    paths = {path.stem.removeprefix("epoch"): path for path in sorted(folder.glob("epoch*.safetensors"))}
+    found = {int(epoch): path for epoch, path in paths.items() if epoch.isdecimal()}
     if not found:
         raise UserError(
             f"{subject.run.folder.path} has no recorded features: train cifar_resnet110_2d with --record-features"
@@ -92,6 +93,8 @@ def read_points(path: Path, title: str) -> Points:
         found = Points(content["features"], content["labels"])
     except (OSError, KeyError, SafetensorError) as error:
         raise UserError(f"{path} is damaged ({one_line(error)})") from None
+    if found.features.ndim != 2 or found.labels.shape != found.features.shape[:1]:
+        raise UserError(f"{path} is damaged (arrays of other shapes)")
     if found.features.shape[1] != 2:
         raise UserError(f"{title}: features of {found.features.shape[1]} dimensions; features2d plots two")
     if len(np.unique(found.labels)) > MOST_CLASSES:
@@ -100,12 +103,20 @@ def read_points(path: Path, title: str) -> Points:
 
 
 def evaluation_of(subject: Subject) -> dict[int, float]:
-    """Accuracy on the evaluation set by epoch, of summary.csv."""
-    with open(subject.run.folder.summary, newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    names = ("eval_top1_raw", "eval_top1")
-    column = next((name for name in names if rows and name in rows[0]), None)
-    return {int(row["epoch"]): float(row[column]) for row in rows if column and row[column]}
+    """Accuracy on the evaluation set by epoch, of summary.csv.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    path = subject.run.folder.summary
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            rows = list(csv.DictReader(file))
+        names = ("eval_top1_raw", "eval_top1")
+        column = next((name for name in names if rows and name in rows[0]), None)
+        return {int(row["epoch"]): float(row[column]) for row in rows if column and row[column]}
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{path} cannot be read ({one_line(error)})") from None
 
 
 @analysis("features2d", "2-D features of the training images, by epoch", "SOSR, figure 3", Features2dOptions)

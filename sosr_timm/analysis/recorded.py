@@ -61,6 +61,8 @@ def read_recorded(subject: Subject, column: str, advice: str) -> dict[str, list[
         with open(path, newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         table = {name: [float(row[name]) if row[name] else None for row in rows] for name in rows[0]} if rows else {}
+        for epoch in table.get("epoch", ()):
+            int(epoch)
     except FileNotFoundError:
         table = {}
     except (OSError, ValueError, TypeError, KeyError) as error:

@@ -6,6 +6,7 @@ import timm
 import torch
 from scipy import ndimage
 
+from sosr_timm.analysis import cam
 from sosr_timm.analysis.cam import as_maps, explained_class, find_layer, grad_cam
 from sosr_timm.errors import UserError
 from sosr_timm.validation.inference_model import Placed
@@ -123,6 +124,19 @@ def test_the_command(runs, tmp_path):
     assert set(record["layers"].values()) == {"blocks.0.norm1"}
     with np.load(tmp_path / "cam.npz") as maps:
         assert maps["map_1"].shape == (3, 8, 8) and maps["images"].tolist() == [3, 0, 7]
+
+
+def test_a_long_title_fits_beside_its_row(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(cam, "save_plot", lambda figure, path: figures.append(figure))
+    maps = cam.Maps(
+        "a_run_whose_title_is_longer_than_a_row", "layer4", *np.zeros((3, 1), dtype=int), np.ones((1, 4, 4))
+    )
+    cam.draw(tmp_path / "cam.png", np.zeros((1, 4, 4, 3)), [maps], ["cat"], ("cat",), 0.5)
+    (figure,) = figures
+    figure.canvas.draw()
+    labels = [axes.yaxis.label.get_window_extent() for axes in figure.axes[:2]]
+    assert labels[0].y0 > labels[1].y1 and labels[1].y0 > 0
 
 
 def test_mistakes(runs):

@@ -1,10 +1,12 @@
 """--record-features and features2d: the points of the training step, the same after a stop, and their plot."""
 
+import shutil
+
 import numpy as np
 import pytest
 import torch
 import yaml
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from sosr_timm.analysis.features2d import nearest_centroid_accuracy
 from sosr_timm.checkpoints.format import checkpoint_folders
@@ -84,6 +86,16 @@ def test_mistakes_are_one_line(runs, plane_run, tmp_path):
         build_here(tmp_path, *SMALL, "--record-features")
     with pytest.raises(UserError, match="--record-features does not work with --torchcompile"):
         build_here(tmp_path, *PLANE, "--torchcompile", "eager")
+
+
+def test_damaged_files_are_one_line(plane_run, tmp_path):
+    copy = tmp_path / "copy"
+    shutil.copytree(plane_run.path, copy, symlinks=True)
+    (copy / "features" / "epoch-old.safetensors").write_bytes(b"")  # not of an epoch
+    (copy / "summary.csv").write_text("epoch,eval_top1\nx,1\n")
+    assert "summary.csv cannot be read" in refused("features2d", copy)
+    save_file({"features": torch.zeros(4), "labels": torch.zeros(4)}, copy / "features" / "epoch00001.safetensors")
+    assert "is damaged (arrays of other shapes)" in refused("features2d", copy)
 
 
 def test_the_recipe_trains_as_the_one_of_the_plain_model():

@@ -86,4 +86,6 @@ def test_a_run_without_recorded_values_is_refused(runs, tmp_path):
     assert refused("gradients", copy).endswith("has no recorded values: train it with --record-confidence")
     (copy / "confidence.csv").write_text("epoch,gradient_norm\n0,abc\n")
     assert "is damaged" in refused("gradients", copy)
+    (copy / "confidence.csv").write_text("epoch,gradient_norm\n,0.5\n")
+    assert "is damaged" in refused("gradients", copy)
     assert "is in run folders only" in refused("gradients", "resnet18")
