@@ -123,6 +123,32 @@ def test_a_job_that_is_cancelled_counts_as_stopped(jobs, slurm_cluster):
     assert "saved" in job.log.read_text()
 
 
+# What Slurm does before a time limit, and what it does when it preempts a job.
+@pytest.mark.slow
+@pytest.mark.parametrize("command", [("scancel", "--signal=USR2"), ("scontrol", "requeue")], ids=" ".join)
+def test_at_a_time_limit_and_a_preemption_a_run_saves_and_its_job_starts_again(command, jobs, slurm_cluster):
+    (job, _), said = jobs, []
+    words = (
+        f"import pathlib; first = pathlib.Path({str(job.folder.path) + '.first'!r})\n"
+        "if first.exists(): print('again', flush=True); raise SystemExit(0)\n"
+        "first.touch()\n" + STUBBORN
+    )
+    numbers = []
+
+    def announce():
+        numbers.append(number_of(job))
+        slurm_cluster.command(*command, numbers[0])
+
+    thread = when(lambda: is_ready(job), announce)
+    outcome = pool_of(words, said, count=1).run([job])
+    thread.join()
+    log = job.log.read_text()
+    assert outcome.stopped == [job], "the second start ended well, without a result"
+    assert 0 < log.index("\nsaved\n") < log.index("\nagain\n")
+    found = slurm_cluster.wait_for(numbers[0])
+    assert (found["JobState"], found["Restarts"]) == ("COMPLETED", "1")
+
+
 def test_the_tasks_of_a_job_on_two_nodes_are_the_processes_of_the_run(jobs):
     words = (
         "import torch.distributed as dist; dist.init_process_group('gloo'); "
