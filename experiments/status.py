@@ -15,6 +15,7 @@ from experiments.command_line import changes_of, places_of
 from experiments.metrics import metric_of
 from experiments.table_file import read_table, table_names
 from experiments.tables import PaperTable
+from sosr_timm.errors import UserError
 from sosr_timm.runner.jobs import DONE, FAILED, MISSING, RUNNING, STOPPED, Job, plan_jobs
 from sosr_timm.runner.record import Record, load_records, records_by_settings
 from sosr_timm.runner.tables import Row, choose_rows
@@ -68,7 +69,11 @@ def grid_of(table: PaperTable, rows: list[Row], jobs: list[Job], records: list[R
 
 
 def overview(parsed: argparse.Namespace) -> Grid:
-    """A row for each table."""
+    """A row for each table.
+
+    Raises:
+        UserError: a damaged record.
+    """
     grid = Grid(title="tables of experiments/", title_justify="left", box=SIMPLE_HEAD)
     grid.add_column("table", no_wrap=True, overflow="ignore")  # a name that is to be typed is never cut
     grid.add_column("title")
@@ -77,7 +82,10 @@ def overview(parsed: argparse.Namespace) -> Grid:
     for name in table_names():
         table = read_table(name)
         ours = [row for row in table.rows if not row.absent]
-        done = [record for record in load_records(places_of(parsed).results / name) if not record.conditions]
+        try:
+            done = [record for record in load_records(places_of(parsed).results / name) if not record.conditions]
+        except ValueError as error:
+            raise UserError(str(error)) from None
         counts = (len(ours), len(table.rows) - len(ours), sum(row.seeds for row in ours), len(done))
         grid.add_row(name, table.title, *map(str, counts))
     return grid
