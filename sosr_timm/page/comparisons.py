@@ -19,6 +19,9 @@ from sosr_timm.text import counted
 
 RUN_FOLDERS = "runs"  # beside the report's folder
 WORKER = "worker.py"  # what sosr-compare starts for each run
+HELD_OUT_CURVES = (
+    "The curves over the epochs are of the held-out images; tables and other charts are of the test images."
+)
 ENDED = ("failed", "dropped", "not selected")
 
 
@@ -70,7 +73,7 @@ def content_from(folder: Path, found: Mapping[str, Any], records: Sequence[Recor
     return Content(
         title=title or f"Comparison {found['name']}",
         summary=found["summary"],
-        notes=found["notes"],
+        notes=[*found["notes"], *([HELD_OUT_CURVES] if "test_images" in data else [])],
         facts=[
             ("Data set", str(data.get("name", ""))),
             ("Model", str(found["options"].get("model") or (records[0].run.model if records else ""))),

@@ -176,6 +176,15 @@ def test_folders_without_runs_are_refused(tmp_path):
         find_runs(tmp_path)
 
 
+def test_curves_of_held_out_images_are_said_to_be_so(tmp_path):
+    copy = shutil.copytree(COMPARISON, tmp_path / "results")
+    found = json.loads((copy / "comparison.json").read_text())
+    assert content_of_comparison(copy).notes == found["notes"]
+    found["data"]["test_images"] = 10
+    (copy / "comparison.json").write_text(json.dumps(found))
+    assert "curves over the epochs are of the held-out images" in content_of_comparison(copy).notes[-1]
+
+
 def test_the_commands_of_a_comparison_train_its_runs_again():
     commands = [run.command for run in content_of_comparison(COMPARISON).runs]
     assert commands[0].startswith("sosr-train --config ") and "--loss ce " in commands[0] and len(set(commands)) == 6
