@@ -133,6 +133,10 @@ def corruptions(subjects: list[Subject], options: AnalyzeOptions, processes: Pro
     rows: list[dict[str, Any]] = []
     summary: list[dict[str, Any]] = []
     for subject in subjects:
+        if subject.run is not None and subject.options.data.valid_labels:
+            raise UserError(
+                f"{subject.title}: --valid-labels is not supported: the training criterion is of all classes"
+            )
         source = subject.source()
         clean = collect(subject, processes, source)
         criterion = criterion_of(subject, clean.logits.shape[1])

@@ -94,6 +94,8 @@ def logits(subjects: list[Subject], options: AnalyzeOptions, processes: Processe
     found = {}
     for subject in subjects:
         found[subject.title] = collect(subject, processes).logits[:first]
+        if not np.isfinite(found[subject.title]).all():
+            raise UserError(f"{subject.title}: --valid-labels takes logits away, and this analysis is of all of them")
     rows = [{"run": title, "images": len(values), **summary_of(values, limit)} for title, values in found.items()]
     for row in rows:
         if row["min"] == row["max"]:

@@ -34,4 +34,8 @@ def test_shares_and_confidence_by_hand():
 def test_the_first_images_of_each_run(runs, tmp_path):
     record = analyze(tmp_path, "logits", runs["ce"], runs["sosr"], "--first", "10", "--near-zero", "0.1")
     assert [row["images"] for row in record["values"]] == [10, 10]
+    allowed = tmp_path / "allowed.txt"
+    allowed.write_text("\n".join(map(str, range(9))))
+    for name in ("logits", "corruptions"):
+        assert "ce: --valid-labels" in refused(name, runs["ce"], "--valid-labels", allowed)
     assert "two runs are called x" in refused("logits", runs["ce"], runs["ce2"], "--titles", "x", "x")
