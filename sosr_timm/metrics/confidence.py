@@ -1,4 +1,4 @@
-"""Confidences: what a model's logits say of how sure it is, one number per image, the surer the larger."""
+"""Confidences: one number per image from its logits, larger where the model is surer."""
 
 from __future__ import annotations
 

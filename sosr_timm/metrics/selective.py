@@ -115,7 +115,7 @@ def selective_of(confidence: np.ndarray, wrong: np.ndarray) -> dict[str, Any]:
     """The metrics of one confidence.
 
     Args:
-        confidence: (N,) the surer the larger.
+        confidence: (N,), larger where the model is surer.
         wrong: (N,) bool.
 
     Returns:
