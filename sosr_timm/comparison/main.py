@@ -41,6 +41,10 @@ def run_comparison(loaded: Loaded[CompareOptions]) -> int:
         show_status(study, jobs)
         return 0
     if comparison.report:
+        if load_plan(study.places.results) is None:
+            raise UserError(
+                f"{shortest(study.places.results)} holds no comparison to report; start it without --report"
+            )
         return finish(study)
     if comparison.budget and comparison.executor != HERE:
         raise UserError(f"--budget measures this machine, which --executor {comparison.executor} does not use")

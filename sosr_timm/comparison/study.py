@@ -98,7 +98,7 @@ class Study:
         return jobs
 
     def held_out(self, one: Candidate, epochs: int = 0) -> Mapping[int, float]:
-        """A loss's held-out values by seed; none where one of its runs has not come so far.
+        """A loss's held-out values by seed; none where one of its runs has not got that far.
 
         Args:
             one: the loss.

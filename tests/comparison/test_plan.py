@@ -6,7 +6,7 @@ import json
 import pytest
 
 from sosr_timm.comparison.data import look_at_data
-from sosr_timm.comparison.main import prepare
+from sosr_timm.comparison.main import prepare, run_comparison
 from sosr_timm.comparison.plan import PLAN, load_plan, make_plan, save_plan
 from sosr_timm.errors import UserError
 from sosr_timm.options.compare import CompareOptions, seconds_of
@@ -109,6 +109,12 @@ def test_the_name_of_the_current_directory_is_that_of_its_path(tmp_path, monkeyp
         "flowers-resnet18",
         "shapes-resnet18",
     ]
+
+
+def test_a_report_of_what_was_never_started_is_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(UserError, match="holds no comparison to report"):
+        run_comparison(loaded(*DIGITS, "--output", tmp_path, "--losses", "ce", "ls", "--report"))
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_damaged_record_is_named_in_one_line(tmp_path):
