@@ -20,7 +20,8 @@ from sosr_timm.text import counted
 RUN_FOLDERS = "runs"  # beside the report's folder
 WORKER = "worker.py"  # what sosr-compare starts for each run
 HELD_OUT_CURVES = (
-    "The curves over the epochs are of the held-out images; tables and other charts are of the test images."
+    "Metrics over the epochs are of the held-out images, those in the tables and the other charts of the test images; "
+    "training loss and over-confidence are of the training images."
 )
 ENDED = ("failed", "dropped", "not selected")
 

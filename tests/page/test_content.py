@@ -182,7 +182,7 @@ def test_curves_of_held_out_images_are_said_to_be_so(tmp_path):
     assert content_of_comparison(copy).notes == found["notes"]
     found["data"]["test_images"] = 10
     (copy / "comparison.json").write_text(json.dumps(found))
-    assert "curves over the epochs are of the held-out images" in content_of_comparison(copy).notes[-1]
+    assert "Metrics over the epochs are of the held-out images" in content_of_comparison(copy).notes[-1]
 
 
 def test_the_commands_of_a_comparison_train_its_runs_again():
