@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import pickle
 import signal
 import subprocess
 import tempfile
@@ -69,12 +68,14 @@ class Submission:
 
     def _code_of(self, task: int) -> int | None:
         """The exit code of a task of the job; None while it has none."""
+        from submitit.core.utils import pickle_load
+
         path = self.submitted.paths.result_pickle if not task else self._paths(task).result_pickle
         try:
-            outcome, value = pickle.loads(path.read_bytes())
+            outcome, value = pickle_load(path)  # what the job returned, in submitit's own format
         except FileNotFoundError:
             return None
-        except (OSError, EOFError, pickle.UnpicklingError):
+        except Exception:  # a damaged pickle can raise anything
             return 1
         if outcome == "success":
             return int(value)
